@@ -1,0 +1,50 @@
+// Every metric of the sidecar, by name. The names are a contract (tests/unit/metrics/golden_names.txt holds them).
+//
+// Thread-safe. Labels are bounded: steps, statuses, stores and error types come from closed sets, never from data.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/store_error.h"
+
+namespace apex {
+
+class Metrics {
+ public:
+  Metrics();
+  ~Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+
+  // Sagas. A saga counts once, when it settles.
+  void SagasSettled(bool success, int64_t count);
+  void StepObserved(Store step, double seconds);                      ///< Once per batch and step.
+  void Compensated(std::string_view step, bool compensated);          ///< Once per step undone.
+  void SetActiveSagas(int64_t count);
+  void Failed(std::string_view failed_step, std::string_view error_type, int64_t count);
+
+  // The way of a row.
+  void SetLagSeconds(double seconds);        ///< Age of the oldest change not yet settled, 0 when there is none.
+  void SetBacklogRows(int64_t rows);         ///< Changes read and not yet settled.
+  void EndToEndObserved(double seconds);     ///< Capture to settled, per change.
+  void BatchObserved(int64_t rows);
+  void SagaSplit();                          ///< A saga larger than a piece was delivered in parts.
+
+  // The stores.
+  void SetStoreUp(Store store, bool up);
+  void SetBreakerOpen(Store store, bool open);
+  void Retried(Store store);
+  void SetLeader(bool leading, int64_t epoch);
+
+  /// Prometheus text format 0.0.4.
+  std::string Render() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace apex
