@@ -12,6 +12,16 @@ std::string_view Name(Store store) {
   return "unknown";
 }
 
+std::string_view StepName(Store store) {
+  switch (store) {
+    case Store::kPostgres: return "write_postgres";
+    case Store::kNeo4j: return "write_neo4j";
+    case Store::kQdrant: return "write_qdrant";
+    case Store::kRedis: return "write_redis";
+  }
+  return "unknown";
+}
+
 std::string_view Name(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::kTransient: return "transient";

@@ -33,6 +33,8 @@ struct StoreError {
 
 /// "postgres", "neo4j", "qdrant", "redis".
 std::string_view Name(Store store);
+/// "write_neo4j" and so on: a saga step's name in metrics, records and logs.
+std::string_view StepName(Store store);
 /// "transient", "permanent", "unknown_outcome".
 std::string_view Name(ErrorKind kind);
 /// "qdrant upsert: INVALID_ARGUMENT: Wrong input: Vector dimension error".

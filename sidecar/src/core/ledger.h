@@ -1,0 +1,76 @@
+// What the leader reads from and writes down in PostgreSQL, as values. See docs/internals/extension-and-sidecar.md,
+// "The pipeline and its sagas".
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/change.h"
+
+namespace apex {
+
+/// A few thousand events of the open snapshot batch, in seq order. Empty and `batch_end`: nothing is pending.
+struct Piece {
+  std::vector<ChangePtr> changes;
+  int64_t through_seq = 0;   ///< Every event of the batch up to here has been handed out.
+  bool batch_end = false;    ///< The batch has no event beyond this piece.
+  int64_t sagas_split = 0;   ///< Sagas larger than the named size, delivered in parts.
+};
+
+struct RowVersion {
+  RowId row;
+  int64_t seq = 0;
+
+  bool operator==(const RowVersion&) const = default;
+};
+
+struct CheckpointRequest {
+  int64_t settled_seq = 0;                ///< Everything of the open batch up to here is settled.
+  bool close = false;                     ///< The whole batch is: A becomes B.
+  std::vector<RowVersion> superseded;     ///< Parked rows that a later change has carried forward (E6).
+
+  bool operator==(const CheckpointRequest&) const = default;
+};
+
+/// A group of coalesced sagas that failed for good, as it is written down before anything is undone (E5).
+struct FailureRecord {
+  struct Row {
+    RowId row;
+    int32_t mapping = 0;
+    int64_t failed_seq = 0;
+    int64_t first_seq = 0;
+  };
+
+  std::string id;  ///< Of the group's last saga, uuid text.
+  RowId aggregate;
+  std::vector<uint64_t> xids;
+  std::vector<Store> steps;  ///< That ran, failed or are unknown, in the order they ran.
+  std::string failed_step;   ///< "write_qdrant", or "capture".
+  std::string error_type;    ///< From a closed set, for metrics.
+  std::string native_code;
+  std::string error;         ///< The store's own words.
+  std::string traceparent;
+  std::vector<Row> rows;
+  std::vector<int64_t> events;  ///< seqs
+};
+
+/// A failure whose compensation is not settled: of this leader, or found at the start and resumed.
+struct RecordedFailure {
+  std::string id;
+  std::vector<Store> steps;
+  std::vector<RowUndo> rows;
+};
+
+struct Leadership {
+  int64_t epoch = 0;
+  std::string system_identifier;
+  bool another_history = false;
+  std::vector<RecordedFailure> compensating;
+  std::vector<RowId> parked_rows;
+};
+
+enum class FailureState { kParked, kCompensationFailed };
+
+}  // namespace apex
