@@ -1,0 +1,72 @@
+// The one door between PostgreSQL's C and our C++.
+//
+//   APEX_FUNCTION(apex_position) {
+//     PG_RETURN_FULLTRANSACTIONID(GetTopFullTransactionId());
+//   }
+//
+// Every extern "C" entry that may raise goes through Guard(): SQL functions by APEX_FUNCTION, hooks and worker mains by
+// calling it. A C++ exception that reaches the guard becomes an ereport after its catch block has been left, since
+// ereport jumps away and would skip the exception's destruction.
+//
+// The other direction is the caller's duty: a PostgreSQL call that may raise an ERROR jumps over every frame up to the
+// nearest handler, so no object with a destructor may be alive across it.
+//
+// Commit callbacks do not use the guard: they call nothing that can raise, because an ERROR there is a PANIC.
+#pragma once
+
+#include "pg/postgres_api.h"
+
+#include <exception>
+#include <new>
+#include <type_traits>
+
+namespace apex::pg {
+
+/// What is left of a C++ exception once it is gone: plain memory, safe to jump over.
+struct CaughtException {
+  static constexpr std::size_t kMessageBytesMax = 512;
+  int sqlstate = ERRCODE_INTERNAL_ERROR;
+  char message[kMessageBytesMax] = "unknown C++ exception";
+
+  void Take(int code, const char* text) noexcept {
+    sqlstate = code;
+    strlcpy(message, text, sizeof(message));
+  }
+};
+
+[[noreturn]] inline void Raise(const CaughtException& caught) {
+  ereport(ERROR, (errcode(caught.sqlstate), errmsg("apex_saga: %s", caught.message),
+                  errhint("This is a defect of apex_saga. Please report it.")));
+  pg_unreachable();
+}
+
+/// Runs `body`, whose result has to be trivially destructible, and turns any C++ exception into an ERROR.
+template <typename Body>
+auto Guard(Body body) -> decltype(body()) {
+  static_assert(std::is_trivially_destructible_v<Body>, "an ERROR would jump over the captures");
+  CaughtException caught;
+  try {
+    return body();
+  } catch (const std::bad_alloc&) {
+    caught.Take(ERRCODE_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& exception) {
+    caught.Take(ERRCODE_INTERNAL_ERROR, exception.what());
+  } catch (...) {
+    // The message that CaughtException starts with says all that is known.
+  }
+  Raise(caught);
+}
+
+}  // namespace apex::pg
+
+/// Defines the SQL-callable function `name`; the block that follows is its body and sees `fcinfo`.
+#define APEX_FUNCTION(name)                                             \
+  static Datum name##_body(FunctionCallInfo fcinfo);                    \
+  extern "C" {                                                          \
+  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                             \
+  PG_FUNCTION_INFO_V1(name);                                            \
+  Datum name(PG_FUNCTION_ARGS) {                                        \
+    return apex::pg::Guard([fcinfo] { return name##_body(fcinfo); });   \
+  }                                                                     \
+  }                                                                     \
+  static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)
