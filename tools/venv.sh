@@ -20,14 +20,14 @@ done
 mkdir -p build
 exec 9>build/venv.lock
 flock 9
-wanted=$({ "$python" --version; pwd; cat tools/requirements.txt "$0"; } | sha256sum | cut -d' ' -f1)
+wanted=$({ "$python" --version; pwd; cat tools/requirements.txt tools/venv.sh; } | sha256sum | cut -d' ' -f1)
 [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && exit 0
 
 echo "venv: installing the Python packages of tools/requirements.txt"
 rm -rf "$venv"
 "$python" -m venv "$venv"
 log=build/venv.log
-"$venv/bin/python" -m pip install --disable-pip-version-check --retries 10 --timeout 60 \
+"$venv/bin/python" -m pip install --disable-pip-version-check --retries 10 \
   --requirement tools/requirements.txt >"$log" 2>&1 ||
   { tail -20 "$log" >&2; echo "venv: pip failed; the whole log is $log" >&2; exit 1; }
 pwd | sed 's|$|/tools|' >"$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/apex.pth"
