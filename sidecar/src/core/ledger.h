@@ -11,12 +11,16 @@
 
 namespace apex {
 
-/// A few thousand events of the open snapshot batch, in seq order. Empty and `batch_end`: nothing is pending.
+/// A few thousand events of the open snapshot batch, in seq order. It can be empty inside a batch whose events all belong to
+/// recorded failures.
 struct Piece {
   std::vector<ChangePtr> changes;
   int64_t through_seq = 0;   ///< Every event of the batch up to here has been handed out.
   bool batch_end = false;    ///< The batch has no event beyond this piece.
   int64_t sagas_split = 0;   ///< Sagas larger than the named size, delivered in parts.
+
+  /// No batch is open and none is worth opening.
+  bool nothing_pending() const { return changes.empty() && batch_end && through_seq == 0; }
 };
 
 struct RowVersion {
@@ -39,8 +43,9 @@ struct FailureRecord {
   struct Row {
     RowId row;
     int32_t mapping = 0;
-    int64_t failed_seq = 0;
-    int64_t first_seq = 0;
+    int64_t failed_seq = 0;  ///< The row's version: the highest seq of its events.
+    int64_t first_seq = 0;   ///< The lowest.
+    int64_t oldest_seq = 0;  ///< Of its oldest event, by (command, seq) in one transaction: that one's `before` was accepted.
   };
 
   std::string id;  ///< Of the group's last saga, uuid text.
@@ -60,6 +65,8 @@ struct FailureRecord {
 struct RecordedFailure {
   std::string id;
   std::vector<Store> steps;
+  std::string failed_step;
+  std::string error_type;
   std::vector<RowUndo> rows;
 };
 

@@ -1,0 +1,212 @@
+#include "saga/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace apex::saga {
+
+Engine::Engine(EngineOptions options)
+    : options_(std::move(options)),
+      random_(options_.seed),
+      breakers_{Breaker(options_.backoff), Breaker(options_.backoff), Breaker(options_.backoff),
+                Breaker(options_.backoff)} {}
+
+std::vector<Action> Engine::Step(Event event, Time now) {
+  now_ = now;
+  if (stopped_) return {};
+  std::visit([this](auto&& heard) { On(std::forward<decltype(heard)>(heard)); }, std::move(event));
+  Pump();
+  return std::exchange(actions_, {});
+}
+
+std::optional<Time> Engine::next_tick() const {
+  std::optional<Time> soonest;
+  for (const Breaker& each : breakers_) {
+    // A retry that is already due was sent in the last step, or there was nothing to send.
+    const std::optional<Time> at = each.retry_at();
+    if (at && *at > now_ && (!soonest || *at < *soonest)) soonest = at;
+  }
+  return soonest;
+}
+
+bool Engine::drained() const {
+  return draining_ && !reading_ && !checkpointing_ && batches_.empty() && failures_.empty() && !progress_.Next();
+}
+
+void Engine::On(Led event) {
+  led_ = true;
+  system_identifier_ = event.leadership.system_identifier;
+  parked_.insert(event.leadership.parked_rows.begin(), event.leadership.parked_rows.end());
+  for (RecordedFailure& found : event.leadership.compensating) {
+    Failure failure;
+    failure.id = next_id_++;
+    failure.record.id = found.id;
+    failure.record.steps = found.steps;
+    failure.record.failed_step = found.failed_step;
+    failure.record.error_type = found.error_type;
+    failure.recorded = true;
+    failure.to_undo = found.steps;
+    for (const RowUndo& row : found.rows) {
+      failure.group.keys.push_back(row.row);
+      busy_.insert(row.row);
+    }
+    failure.rows = std::make_shared<const std::vector<RowUndo>>(std::move(found.rows));
+    failures_.emplace(failure.id, std::move(failure));
+  }
+}
+
+void Engine::On(PieceArrived event) {
+  reading_ = false;
+  if (!event.piece.ok()) return StopFor(event.piece.error());
+  const Piece& piece = *event.piece;
+  progress_.PieceRead(piece);
+  if (piece.changes.empty()) {
+    if (!piece.nothing_pending()) return;
+    if (listening_ == Listening::kNo) {
+      listening_ = Listening::kArming;
+      actions_.emplace_back(Arm{});
+    } else if (listening_ == Listening::kArmed) {
+      listening_ = Listening::kWaiting;
+      actions_.emplace_back(AwaitChange{});
+    }
+    return;
+  }
+  listening_ = Listening::kNo;
+  EvictEntriesOf(piece.changes);
+  for (SagaPtr& saga : GroupIntoSagas(piece.changes)) {
+    ++active_sagas_;
+    waiting_.Add(std::move(saga));
+  }
+}
+
+void Engine::On(Woken) {
+  // Armed: look once more before sleeping. Woken from sleep: begin anew.
+  listening_ = listening_ == Listening::kArming ? Listening::kArmed : Listening::kNo;
+}
+
+void Engine::On(EvictFinished event) {
+  auto at = evictions_.find(event.eviction);
+  if (at == evictions_.end()) return;
+  if (event.status.ok() || event.status.error().kind == ErrorKind::kPermanent) {
+    // A refusal comes back from write_redis, which invalidates the same entries and can name the saga.
+    StoreAnswered(Store::kRedis);
+    evictions_.erase(at);
+    return;
+  }
+  at->second.running = false;
+  StoreFailed(event.status.error());
+}
+
+void Engine::On(CheckpointFinished event) {
+  checkpointing_ = false;
+  if (!event.status.ok()) return StopFor(event.status.error());
+  progress_.Recorded(checkpoint_);
+  if (in_checkpoint_.sagas > 0) actions_.emplace_back(std::exchange(in_checkpoint_, {}));
+}
+
+void Engine::On(Tick) {}
+
+void Engine::On(Drain) { draining_ = true; }
+
+void Engine::Pump() {
+  if (stopped_ || !led_) return;
+  SendEvictions();
+  // A batch may leave while it is advanced.
+  std::vector<BatchPtr> batches;
+  batches.reserve(batches_.size());
+  for (const auto& [id, batch] : batches_) batches.push_back(batch);
+  for (const BatchPtr& batch : batches) {
+    if (batches_.contains(batch->id)) Advance(batch);
+  }
+  std::vector<uint64_t> failures;
+  for (const auto& [id, failure] : failures_) failures.push_back(id);
+  for (uint64_t id : failures) AdvanceFailure(failures_.at(id));
+  if (!draining_) FormBatches();
+  WriteCheckpoint();
+  if (!draining_) ReadOn();
+}
+
+void Engine::EvictEntriesOf(const std::vector<ChangePtr>& changes) {
+  if (!options_.targets.contains(Store::kRedis)) return;
+  auto rows = std::make_shared<std::vector<RowWrite>>();
+  for (const ChangePtr& change : changes) {
+    if (change->mapping->cache) rows->push_back(RowWrite{change->seq, change, {change}});
+  }
+  if (!rows->empty()) evictions_.emplace(next_id_++, Eviction{std::move(rows)});
+}
+
+void Engine::SendEvictions() {
+  for (auto& [id, eviction] : evictions_) {
+    if (eviction.running || !Sendable(Store::kRedis)) continue;
+    eviction.running = true;
+    breaker(Store::kRedis).Sent();
+    actions_.emplace_back(Evict{id, eviction.rows});
+  }
+}
+
+void Engine::FormBatches() {
+  while (!waiting_.empty() &&
+         static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
+    std::vector<Group> groups = waiting_.Take(options_.batch_rows_max, busy_);
+    if (groups.empty()) return;
+    for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
+    // What could not be captured whole is never written: it stands alone from the start.
+    auto unencodable = std::stable_partition(groups.begin(), groups.end(), [](const Group& group) {
+      return group.Unencodable() == nullptr;
+    });
+    for (auto at = unencodable; at != groups.end(); ++at) {
+      const Change& change = *at->Unencodable();
+      StoreError error{Store::kPostgres, "capture", ErrorKind::kPermanent, std::string(kUnencodable),
+                       change.capture_error, std::nullopt};
+      auto batch = std::make_shared<Batch>();
+      batch->groups.push_back(std::move(*at));
+      Fail(batch, "capture", "unencodable", error);
+    }
+    groups.erase(unencodable, groups.end());
+    if (!groups.empty()) AddBatch(std::move(groups), nullptr);
+  }
+}
+
+void Engine::ReadOn() {
+  if (reading_ || checkpointing_ || progress_.batch_read()) return;
+  if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
+  if (progress_.unsettled() >= options_.pending_rows_max) return;
+  reading_ = true;
+  actions_.emplace_back(Read{options_.piece_rows_max});
+}
+
+void Engine::WriteCheckpoint() {
+  if (checkpointing_) return;
+  std::optional<CheckpointRequest> request = progress_.Next();
+  if (!request) return;
+  request->superseded = std::exchange(superseded_, {});
+  in_checkpoint_ = std::exchange(succeeded_, {});
+  checkpoint_ = *request;
+  checkpointing_ = true;
+  actions_.emplace_back(Checkpoint{std::move(*request)});
+}
+
+void Engine::Release(const Group& group) {
+  for (const RowId& key : group.keys) busy_.erase(key);
+  for (const SagaPtr& saga : group.sagas) {
+    for (const ChangePtr& change : saga->changes) progress_.Settled(*change);
+  }
+  active_sagas_ -= static_cast<int64_t>(group.sagas.size());
+}
+
+void Engine::StopFor(const StoreError& error) {
+  stopped_ = true;
+  actions_.emplace_back(Stop{error});
+}
+
+void Engine::StoreFailed(const StoreError& error) {
+  breaker(error.store).Failed(now_, error.retry_after, random_);
+  actions_.emplace_back(StoreFailing{error});
+}
+
+void Engine::StoreAnswered(Store store) {
+  if (breaker(store).open()) actions_.emplace_back(StoreRecovered{store});
+  breaker(store).Answered();
+}
+
+}  // namespace apex::saga

@@ -1,0 +1,176 @@
+// The saga engine: a pure state machine, step(state, event, now) -> (state, actions).
+//
+// It knows no store, no clock and no I/O. Whoever drives it carries every action out and answers each Read, Evict, Write,
+// Probe, RecordFailure, Undo, SettleFailure and Checkpoint with its event, in any order and after any time. One engine
+// serves one epoch of one pipeline; after Stop it is thrown away. Not thread-safe. The same events at the same times with
+// the same seed give the same actions.
+//
+// The rules E1-E6, E10 and E11 that it keeps are the design's; ARCHITECTURE.md retells them.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <set>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "saga/breaker.h"
+#include "saga/events.h"
+#include "saga/group.h"
+#include "saga/progress.h"
+#include "saga/waiting.h"
+
+namespace apex::saga {
+
+struct EngineOptions {
+  std::set<Store> targets;  ///< The configured ones of Neo4j, Qdrant and Redis.
+  int64_t batch_rows_max = 2000;
+  int64_t batches_in_flight_max = 2;
+  int64_t piece_rows_max = 4000;
+  int64_t pending_rows_max = 20000;  ///< No piece is read while more changes than this are unsettled.
+  Backoff backoff;
+  Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
+  uint64_t seed = 0;      ///< Of the backoff's jitter.
+};
+
+class Engine {
+ public:
+  explicit Engine(EngineOptions options);
+
+  std::vector<Action> Step(Event event, Time now);
+
+  /// When to send a Tick at the latest; nothing: no need.
+  std::optional<Time> next_tick() const;
+  bool drained() const;
+  int64_t active_sagas() const { return active_sagas_; }
+  int64_t unsettled_changes() const { return progress_.unsettled(); }
+  std::optional<int64_t> oldest_captured_at_us() const { return progress_.oldest_captured_at_us(); }
+
+ private:
+  enum class StepState { kNotNeeded, kIdle, kRunning, kDone, kFailed };
+
+  struct StepRecord {
+    StepState state = StepState::kNotNeeded;
+    bool touched = false;  ///< Sent at least once, by this batch or the one it was cut from.
+    std::optional<StoreError> error;
+  };
+
+  struct Batch;
+
+  /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4).
+  struct Split {
+    Store store = Store::kNeo4j;
+    int64_t outstanding = 0;  ///< Pieces whose answer is not known yet.
+    bool any_accepted = false;
+    std::vector<std::shared_ptr<Batch>> refused;  ///< Single groups.
+  };
+
+  struct Batch {
+    uint64_t id = 0;
+    std::vector<Group> groups;
+    std::array<StepRecord, 4> steps;  ///< By Store.
+    std::shared_ptr<Split> split;
+
+    StepRecord& step(Store store) { return steps[static_cast<size_t>(store)]; }
+  };
+  using BatchPtr = std::shared_ptr<Batch>;
+
+  /// A group on its way through compensation (rule E5). `group` is empty when it was found at the start.
+  struct Failure {
+    uint64_t id = 0;
+    Group group;
+    FailureRecord record;
+    bool recorded = false;
+    std::vector<Store> to_undo;  ///< The next one last.
+    bool undo_running = false;
+    RowUndos rows;
+    FailureState outcome = FailureState::kParked;
+    bool settling = false;
+  };
+
+  struct Eviction {
+    RowWrites rows;
+    bool running = false;
+  };
+
+  void On(Led event);
+  void On(PieceArrived event);
+  void On(Woken event);
+  void On(EvictFinished event);
+  void On(WriteFinished event);
+  void On(ProbeFinished event);
+  void On(FailureRecorded event);
+  void On(UndoFinished event);
+  void On(FailureSettled event);
+  void On(CheckpointFinished event);
+  void On(Tick event);
+  void On(Drain event);
+
+  // engine.cpp: reading, batching, checkpoints.
+  void Pump();
+  void EvictEntriesOf(const std::vector<ChangePtr>& changes);
+  void SendEvictions();
+  void FormBatches();
+  void ReadOn();
+  void WriteCheckpoint();
+  void Release(const Group& group);
+  void StopFor(const StoreError& error);
+
+  // engine_batches.cpp: the steps of a batch, halving, blame.
+  void AddBatch(std::vector<Group> groups, const Batch* parent);
+  void Advance(const BatchPtr& batch);
+  bool AdvanceStage(const BatchPtr& batch, std::span<const Store> stage);
+  void Isolate(const BatchPtr& batch, Store store);
+  void Decide(const std::shared_ptr<Split>& split);
+  void Blame(const std::shared_ptr<Split>& split);
+  void Settle(const BatchPtr& batch);
+  bool GaveUp(Store store) const;
+
+  // engine_failures.cpp: compensation.
+  void Fail(const BatchPtr& batch, std::string failed_step, std::string error_type, const StoreError& error);
+  void AdvanceFailure(Failure& failure);
+  void FinishFailure(uint64_t id);
+
+  Breaker& breaker(Store store) { return breakers_[static_cast<size_t>(store)]; }
+  const Breaker& breaker(Store store) const { return breakers_[static_cast<size_t>(store)]; }
+  void StoreFailed(const StoreError& error);
+  void StoreAnswered(Store store);
+  bool Sendable(Store store) { return breaker(store).Allows(now_); }
+
+  EngineOptions options_;
+  std::mt19937_64 random_;
+  Time now_{0};
+  std::vector<Action> actions_;
+  bool stopped_ = false;
+  bool draining_ = false;
+  std::string system_identifier_;
+
+  WaitingSagas waiting_;
+  RowSet busy_;    ///< Keys in flight or in compensation.
+  RowSet parked_;  ///< Rows that a later change carries forward.
+  Progress progress_;
+  std::array<Breaker, 4> breakers_;
+
+  std::map<uint64_t, BatchPtr> batches_;
+  std::map<uint64_t, Failure> failures_;
+  std::map<uint64_t, Eviction> evictions_;
+  std::map<Store, std::vector<std::shared_ptr<Split>>> probing_;
+  uint64_t next_id_ = 1;
+
+  bool led_ = false;
+  bool reading_ = false;
+  enum class Listening { kNo, kArming, kArmed, kWaiting } listening_ = Listening::kNo;
+  bool checkpointing_ = false;
+  CheckpointRequest checkpoint_;
+  std::vector<RowVersion> superseded_;
+  SagasSucceeded succeeded_;          ///< Settled in the stores, not yet covered by a checkpoint.
+  SagasSucceeded in_checkpoint_;
+  int64_t active_sagas_ = 0;
+};
+
+}  // namespace apex::saga

@@ -1,0 +1,196 @@
+#include <algorithm>
+#include <utility>
+
+#include "saga/engine.h"
+
+namespace apex::saga {
+namespace {
+
+// Graph and vectors side by side, then the cache, whose queries may hold results of both.
+constexpr std::array<Store, 2> kFirstStage = {Store::kNeo4j, Store::kQdrant};
+constexpr std::array<Store, 1> kSecondStage = {Store::kRedis};
+
+std::string ErrorType(const StoreError& error) {
+  if (error.native_code == kUnencodable) return "unencodable";
+  switch (error.kind) {
+    case ErrorKind::kTransient: return "unavailable";
+    case ErrorKind::kPermanent: return "refused";
+    case ErrorKind::kUnknownOutcome: return "timeout";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+void Engine::AddBatch(std::vector<Group> groups, const Batch* parent) {
+  auto batch = std::make_shared<Batch>();
+  batch->id = next_id_++;
+  batch->groups = std::move(groups);
+  if (parent) batch->split = parent->split;
+  for (Store store : options_.targets) {
+    StepRecord& step = batch->step(store);
+    const bool needed = std::any_of(batch->groups.begin(), batch->groups.end(),
+                                    [&](const Group& group) { return group.Needs(store); });
+    if (!needed) continue;
+    step.state = StepState::kIdle;
+    if (parent) {
+      const StepRecord& before = parent->steps[static_cast<size_t>(store)];
+      if (before.state == StepState::kDone) step.state = StepState::kDone;
+      step.touched = before.touched;
+    }
+  }
+  batches_.emplace(batch->id, batch);
+  Advance(batch);
+}
+
+void Engine::Advance(const BatchPtr& batch) {
+  if (AdvanceStage(batch, kFirstStage) && AdvanceStage(batch, kSecondStage)) Settle(batch);
+}
+
+/// True when every step of the stage is done.
+bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
+  bool waiting = false;
+  std::optional<Store> refused;
+  for (Store store : stage) {
+    StepRecord& step = batch->step(store);
+    if (step.state == StepState::kIdle && Sendable(store)) {
+      auto rows = std::make_shared<std::vector<RowWrite>>();
+      for (const Group& group : batch->groups) {
+        if (group.Needs(store)) rows->insert(rows->end(), group.rows.begin(), group.rows.end());
+      }
+      step.state = StepState::kRunning;
+      step.touched = true;
+      breaker(store).Sent();
+      actions_.emplace_back(Write{batch->id, store, std::move(rows)});
+    }
+    waiting = waiting || step.state == StepState::kIdle || step.state == StepState::kRunning;
+    if (step.state == StepState::kFailed) refused = store;
+    const bool passed = step.state == StepState::kDone || step.state == StepState::kNotNeeded;
+    if (passed && batch->split && batch->split->store == store) {
+      std::shared_ptr<Split> split = std::exchange(batch->split, nullptr);
+      split->any_accepted = split->any_accepted || step.state == StepState::kDone;
+      --split->outstanding;
+      Decide(split);
+    }
+  }
+  if (waiting) return false;
+  if (refused) Isolate(batch, batch->split ? batch->split->store : *refused);
+  return !refused;
+}
+
+void Engine::On(WriteFinished event) {
+  auto at = batches_.find(event.batch);
+  if (at == batches_.end()) return;
+  const BatchPtr batch = at->second;
+  StepRecord& step = batch->step(event.store);
+  if (event.status.ok()) {
+    step.state = StepState::kDone;
+    StoreAnswered(event.store);
+    return;
+  }
+  const StoreError& error = event.status.error();
+  if (error.native_code == kFenced) return StopFor(error);
+  if (error.kind == ErrorKind::kPermanent) {
+    step.state = StepState::kFailed;
+    step.error = error;
+    StoreAnswered(event.store);
+    return;
+  }
+  step.state = StepState::kIdle;
+  StoreFailed(error);
+  if (!GaveUp(event.store)) return;
+  std::vector<Group> groups = std::move(batch->groups);
+  batches_.erase(at);
+  for (Group& group : groups) {
+    auto alone = std::make_shared<Batch>(*batch);
+    alone->groups.clear();
+    alone->groups.push_back(std::move(group));
+    Fail(alone, std::string(StepName(event.store)), "gave_up", error);
+  }
+  if (batch->split) {
+    --batch->split->outstanding;
+    Decide(batch->split);
+  }
+}
+
+/// `store` refused the batch: one group stands at the end of the search, more are halved.
+void Engine::Isolate(const BatchPtr& batch, Store store) {
+  batches_.erase(batch->id);
+  if (!batch->split) {
+    batch->split = std::make_shared<Split>();
+    batch->split->store = store;
+    batch->split->outstanding = 1;
+  }
+  const std::shared_ptr<Split> split = batch->split;
+  if (batch->groups.size() == 1) {
+    --split->outstanding;
+    split->refused.push_back(batch);
+    Decide(split);
+    return;
+  }
+  const auto middle = batch->groups.begin() + static_cast<std::ptrdiff_t>(batch->groups.size() / 2);
+  std::vector<Group> upper(std::make_move_iterator(middle), std::make_move_iterator(batch->groups.end()));
+  batch->groups.erase(middle, batch->groups.end());
+  ++split->outstanding;
+  AddBatch(std::move(batch->groups), batch.get());
+  AddBatch(std::move(upper), batch.get());
+}
+
+/// Once every part has been answered: what stands alone is at fault, unless the store refused everything alike. Then the
+/// store itself is asked first.
+void Engine::Decide(const std::shared_ptr<Split>& split) {
+  if (split->outstanding > 0 || split->refused.empty()) return;
+  if (split->any_accepted) return Blame(split);
+  std::vector<std::shared_ptr<Split>>& asking = probing_[split->store];
+  asking.push_back(split);
+  if (asking.size() == 1) actions_.emplace_back(Probe{split->store});
+}
+
+void Engine::On(ProbeFinished event) {
+  const std::vector<std::shared_ptr<Split>> asking = std::exchange(probing_[event.store], {});
+  if (event.status.ok()) {
+    StoreAnswered(event.store);
+    for (const std::shared_ptr<Split>& split : asking) Blame(split);
+    return;
+  }
+  StoreError error = event.status.error();
+  if (error.native_code == kFenced) return StopFor(error);
+  StoreFailed(error);
+  // It is the store: hold, park nothing.
+  for (const std::shared_ptr<Split>& split : asking) {
+    for (const BatchPtr& batch : std::exchange(split->refused, {})) {
+      ++split->outstanding;
+      batch->step(event.store).state = StepState::kIdle;
+      batches_.emplace(batch->id, batch);
+    }
+  }
+}
+
+void Engine::Blame(const std::shared_ptr<Split>& split) {
+  for (const BatchPtr& batch : std::exchange(split->refused, {})) {
+    const StoreError error = *batch->step(split->store).error;
+    Fail(batch, std::string(StepName(split->store)), ErrorType(error), error);
+  }
+}
+
+void Engine::Settle(const BatchPtr& batch) {
+  batches_.erase(batch->id);
+  for (const Group& group : batch->groups) {
+    for (const RowWrite& row : group.rows) {
+      const RowId& id = row.newest->row;
+      if (parked_.erase(id) > 0) superseded_.push_back({id, row.seq});
+    }
+    succeeded_.sagas += static_cast<int64_t>(group.sagas.size());
+    for (const SagaPtr& saga : group.sagas) {
+      for (const ChangePtr& change : saga->changes) succeeded_.captured_at_us.push_back(change->captured_at_us);
+    }
+    Release(group);
+  }
+}
+
+bool Engine::GaveUp(Store store) const {
+  const std::optional<Time> since = breaker(store).failing_since();
+  return options_.give_up_after > Time{0} && since && now_ - *since >= options_.give_up_after;
+}
+
+}  // namespace apex::saga

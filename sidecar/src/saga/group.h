@@ -1,0 +1,45 @@
+// Sagas, and the groups of them that must be written and must fail together. Pure values.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "core/change.h"
+
+namespace apex::saga {
+
+/// The changes that one transaction made to one aggregate. Immutable once its piece has been read.
+struct Saga {
+  RowId aggregate;
+  uint64_t xid = 0;
+  std::vector<ChangePtr> changes;  ///< In seq order.
+
+  int64_t first_seq() const { return changes.front()->seq; }
+  int64_t last_seq() const { return changes.back()->seq; }
+};
+
+using SagaPtr = std::shared_ptr<const Saga>;
+
+/// Splits a piece (in seq order) into sagas, ordered by their last seq.
+std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes);
+
+/// Sagas that share an aggregate or a row, directly or through each other, coalesced: the newest image of a row stands
+/// for all (rule E2). A group is written and fails as a unit.
+struct Group {
+  std::vector<SagaPtr> sagas;  ///< By last seq.
+  std::vector<RowWrite> rows;  ///< One a row, by first appearance.
+  std::vector<RowId> keys;     ///< Every aggregate and row of the group; held while it is in flight (rule E1).
+
+  /// Whether any row's mapping names the store.
+  bool Needs(Store store) const;
+  /// The row whose newest change could not be encoded at capture, if there is one.
+  const Change* Unencodable() const;
+};
+
+/// Coalesces `sagas`. Inside one transaction a row's changes are ordered by (command, seq), because a trigger that
+/// updates its own row captures the later image first; the row's version is its highest seq.
+Group Coalesce(std::vector<SagaPtr> sagas);
+
+}  // namespace apex::saga

@@ -1,0 +1,40 @@
+// How far the open snapshot batch has been settled, and when a checkpoint is worth writing.
+//
+// A change is settled when every store holds it, or when its saga has been parked. Not thread-safe: part of the engine's
+// state.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+
+#include "core/ledger.h"
+#include "saga/group.h"
+
+namespace apex::saga {
+
+class Progress {
+ public:
+  void PieceRead(const Piece& piece);
+  void Settled(const Change& change) { unsettled_.erase(change.seq); }
+
+  /// The next checkpoint, or nothing when the last one still says it all.
+  std::optional<CheckpointRequest> Next() const;
+  /// `request` is durable.
+  void Recorded(const CheckpointRequest& request);
+
+  /// A whole batch has been read and its checkpoint has not closed it yet: no further piece may be read.
+  bool batch_read() const { return batch_read_; }
+  int64_t unsettled() const { return static_cast<int64_t>(unsettled_.size()); }
+  /// Capture time of the oldest unsettled change, Unix microseconds.
+  std::optional<int64_t> oldest_captured_at_us() const;
+
+ private:
+  std::map<int64_t, int64_t> unsettled_;  ///< seq -> captured_at_us
+  int64_t through_ = 0;
+  int64_t recorded_ = 0;
+  bool open_ = false;
+  bool batch_read_ = false;
+};
+
+}  // namespace apex::saga

@@ -1,0 +1,84 @@
+#include "saga/waiting.h"
+
+#include <algorithm>
+
+namespace apex::saga {
+namespace {
+
+template <typename Visit>
+void ForEachKey(const Saga& saga, Visit visit) {
+  visit(saga.aggregate);
+  for (const ChangePtr& change : saga.changes) {
+    if (change->row != saga.aggregate) visit(change->row);
+  }
+}
+
+}  // namespace
+
+void WaitingSagas::Add(SagaPtr saga) {
+  const Serial serial = next_serial_++;
+  ForEachKey(*saga, [&](const RowId& key) {
+    std::vector<Serial>& holders = by_key_[key];
+    if (holders.empty() || holders.back() != serial) holders.push_back(serial);
+  });
+  changes_ += static_cast<int64_t>(saga->changes.size());
+  sagas_.emplace(serial, std::move(saga));
+}
+
+std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy) {
+  std::vector<Group> groups;
+  std::unordered_set<Serial> left_behind;
+  int64_t rows = 0;
+  auto at = sagas_.begin();
+  while (at != sagas_.end() && rows < rows_max) {
+    const Serial first = at->first;
+    ++at;
+    if (left_behind.contains(first)) continue;
+    const std::vector<Serial> members = ConnectedTo(first);
+    bool is_busy = false;
+    for (Serial member : members) {
+      ForEachKey(*sagas_.at(member), [&](const RowId& key) { is_busy = is_busy || busy.contains(key); });
+    }
+    if (is_busy) {
+      left_behind.insert(members.begin(), members.end());
+      continue;
+    }
+    std::vector<SagaPtr> sagas;
+    for (Serial member : members) {
+      sagas.push_back(sagas_.at(member));
+      if (at != sagas_.end() && at->first == member) ++at;
+      Remove(member);
+    }
+    groups.push_back(Coalesce(std::move(sagas)));
+    rows += static_cast<int64_t>(groups.back().rows.size());
+  }
+  return groups;
+}
+
+std::vector<WaitingSagas::Serial> WaitingSagas::ConnectedTo(Serial first) const {
+  std::vector<Serial> members{first};
+  std::unordered_set<Serial> seen{first};
+  for (size_t i = 0; i < members.size(); ++i) {
+    ForEachKey(*sagas_.at(members[i]), [&](const RowId& key) {
+      for (Serial holder : by_key_.at(key)) {
+        if (seen.insert(holder).second) members.push_back(holder);
+      }
+    });
+  }
+  std::sort(members.begin(), members.end());
+  return members;
+}
+
+void WaitingSagas::Remove(Serial serial) {
+  auto at = sagas_.find(serial);
+  ForEachKey(*at->second, [&](const RowId& key) {
+    auto holders = by_key_.find(key);
+    if (holders == by_key_.end()) return;
+    std::erase(holders->second, serial);
+    if (holders->second.empty()) by_key_.erase(holders);
+  });
+  changes_ -= static_cast<int64_t>(at->second->changes.size());
+  sagas_.erase(at);
+}
+
+}  // namespace apex::saga

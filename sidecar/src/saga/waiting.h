@@ -1,0 +1,42 @@
+// Sagas that have been read and not yet been put into a batch, and the rule by which they leave (E1, E2).
+//
+// Not thread-safe: part of the engine's state.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "saga/group.h"
+
+namespace apex::saga {
+
+using RowSet = std::unordered_set<RowId, RowIdHash>;
+
+class WaitingSagas {
+ public:
+  void Add(SagaPtr saga);
+
+  /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one group; a group is never
+  /// cut). Every waiting saga that shares a row or aggregate with a taken one comes along, so that no older image is ever
+  /// written while a newer one waits; a group that touches a key of `busy` stays whole.
+  std::vector<Group> Take(int64_t rows_max, const RowSet& busy);
+
+  int64_t changes() const { return changes_; }
+  bool empty() const { return sagas_.empty(); }
+
+ private:
+  using Serial = uint64_t;
+
+  std::vector<Serial> ConnectedTo(Serial first) const;
+  void Remove(Serial serial);
+
+  Serial next_serial_ = 0;
+  std::map<Serial, SagaPtr> sagas_;  ///< In the order of arrival, which is the order of last seq.
+  std::unordered_map<RowId, std::vector<Serial>, RowIdHash> by_key_;
+  int64_t changes_ = 0;
+};
+
+}  // namespace apex::saga
