@@ -1,8 +1,9 @@
 """A private Neo4j from Maven Central, run by tools/stores/neo4j/run.sh."""
 
+import os
 import pathlib
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import neo4j
 
@@ -32,10 +33,10 @@ class Neo4j(Server):
         return neo4j.GraphDatabase.driver(self.uri, auth=(self.user, self.password) if self.password else None)
 
     def command(self) -> Sequence[str]:
-        password = ["--password", self.password] if self.password else []
-        return [
-            str(_HOME / "run.sh"), "--data", str(self.directory / "data"), "--bolt-port", str(self.port), *password
-        ]  # fmt: skip
+        return [str(_HOME / "run.sh"), "--data", str(self.directory / "data"), "--bolt-port", str(self.port)]
+
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "APEX_NEO4J_PASSWORD": self.password}
 
     def prepare(self) -> None:
         made = subprocess.run([str(_HOME / "prepare.sh")], capture_output=True, text=True, check=False)

@@ -18,8 +18,14 @@ public final class Launcher {
   private int port = 0;
   private String password = System.getenv("APEX_NEO4J_PASSWORD");
 
-  public static void main(String[] args) throws Exception {
-    new Launcher(args).run();
+  public static void main(String[] args) {
+    try {
+      new Launcher(args).run();
+    } catch (Exception failed) {
+      failed.printStackTrace();
+      // The server's own threads would keep the process, and whoever waits for READY, for ever.
+      System.exit(1);
+    }
   }
 
   private Launcher(String[] args) {
@@ -64,8 +70,9 @@ public final class Launcher {
       stopped.countDown();
     }));
     if (authenticate) {
+      // ALTER USER would refuse the password that a reopened directory already has.
       server.database("system").executeTransactionally(
-          "ALTER USER neo4j SET PASSWORD $password CHANGE NOT REQUIRED", Map.of("password", password));
+          "CREATE OR REPLACE USER neo4j SET PASSWORD $password CHANGE NOT REQUIRED", Map.of("password", password));
     }
     if (!server.database("neo4j").isAvailable(Duration.ofMinutes(2).toMillis())) {
       throw new IllegalStateException("database neo4j did not become available; see " + data.resolve("logs/debug.log"));
