@@ -24,8 +24,10 @@ using prometheus::Registry;
 using Buckets = Histogram::BucketBoundaries;
 
 constexpr std::array kStores{Store::kPostgres, Store::kNeo4j, Store::kQdrant, Store::kRedis};
-constexpr std::array kErrorTypes{"permanent", "transient", "unknown_outcome", "unencodable", "capture", "other"};
-constexpr std::array kFailedSteps{"write_postgres", "write_neo4j", "write_qdrant", "write_redis", "capture", "other"};
+constexpr std::array kErrorTypes{"permanent",   "transient", "unknown_outcome",
+                                 "unencodable", "capture",   "other"};
+constexpr std::array kFailedSteps{"write_postgres", "write_neo4j", "write_qdrant",
+                                  "write_redis",    "capture",     "other"};
 
 const Buckets kStepSeconds{.01, .05, .1, .5, 1, 5, 10, 30, 60};
 const Buckets kEndToEndSeconds{.001, .0025, .005, .0075, .01, .015, .02, .03, .05, .075, .1,
@@ -51,7 +53,8 @@ template <typename T>
 using PerStore = std::array<T*, kStores.size()>;
 
 template <typename T, typename... Arguments>
-PerStore<T> AddPerStore(Family<T>& family, const char* label, bool as_step, const Arguments&... arguments) {
+PerStore<T> AddPerStore(Family<T>& family, const char* label, bool as_step,
+                        const Arguments&... arguments) {
   PerStore<T> series{};
   for (Store store : kStores) {
     const std::string value{as_step ? StepName(store) : Name(store)};
@@ -62,31 +65,34 @@ PerStore<T> AddPerStore(Family<T>& family, const char* label, bool as_step, cons
 
 }  // namespace
 
-// Every series exists from the start with 0: a ratio on a dashboard divides by a number from the first scrape on, and
-// rate() sees the first increment.
+// Every series exists from the start with 0: a ratio on a dashboard divides by a number from the
+// first scrape on, and rate() sees the first increment.
 struct Metrics::Impl {
   Registry registry;
 
-  Family<Counter>& executions = NewCounter(registry, "apex_saga_executions_total", "Sagas settled, by outcome.");
+  Family<Counter>& executions =
+      NewCounter(registry, "apex_saga_executions_total", "Sagas settled, by outcome.");
   Counter& succeeded = executions.Add({{"status", "success"}});
   Counter& failed = executions.Add({{"status", "failed"}});
 
-  PerStore<Histogram> step_seconds =
-      AddPerStore(prometheus::BuildHistogram()
-                      .Name("apex_saga_step_duration_seconds")
-                      .Help("Duration of one step of one batch.")
-                      .Register(registry),
-                  "step_name", true, kStepSeconds);
+  PerStore<Histogram> step_seconds = AddPerStore(prometheus::BuildHistogram()
+                                                     .Name("apex_saga_step_duration_seconds")
+                                                     .Help("Duration of one step of one batch.")
+                                                     .Register(registry),
+                                                 "step_name", true, kStepSeconds);
 
-  Family<Counter>& compensations =
-      NewCounter(registry, "apex_saga_compensation_total", "Steps undone, by outcome of the undoing.");
-  Gauge& active_sagas = NewGauge(registry, "apex_saga_active_count", "Sagas read and not yet settled.");
-  Family<Counter>& failures = NewCounter(registry, "apex_saga_failure_reason_total",
-                                         "Sagas that failed for good, by the step and the kind of its error.");
+  Family<Counter>& compensations = NewCounter(registry, "apex_saga_compensation_total",
+                                              "Steps undone, by outcome of the undoing.");
+  Gauge& active_sagas =
+      NewGauge(registry, "apex_saga_active_count", "Sagas read and not yet settled.");
+  Family<Counter>& failures =
+      NewCounter(registry, "apex_saga_failure_reason_total",
+                 "Sagas that failed for good, by the step and the kind of its error.");
 
-  Gauge& lag_seconds =
-      NewGauge(registry, "apex_lag_seconds", "Age of the oldest change not yet settled; 0 when there is none.");
-  Gauge& backlog_rows = NewGauge(registry, "apex_backlog_rows", "Changes read and not yet settled.");
+  Gauge& lag_seconds = NewGauge(registry, "apex_lag_seconds",
+                                "Age of the oldest change not yet settled; 0 when there is none.");
+  Gauge& backlog_rows =
+      NewGauge(registry, "apex_backlog_rows", "Changes read and not yet settled.");
   Histogram& end_to_end_seconds = prometheus::BuildHistogram()
                                       .Name("apex_end_to_end_seconds")
                                       .Help("Time from the capture of a change to its settlement.")
@@ -97,23 +103,28 @@ struct Metrics::Impl {
                               .Help("Rows of one batch.")
                               .Register(registry)
                               .Add({}, kBatchRows);
-  Counter& saga_split =
-      NewCounter(registry, "apex_saga_split_total", "Sagas larger than a piece that were delivered in parts.").Add({});
+  Counter& saga_split = NewCounter(registry, "apex_saga_split_total",
+                                   "Sagas larger than a piece that were delivered in parts.")
+                            .Add({});
 
-  PerStore<Gauge> store_up = AddPerStore(prometheus::BuildGauge()
-                                             .Name("apex_store_up")
-                                             .Help("1 while the store answers, 0 while it does not or is not used.")
-                                             .Register(registry),
-                                         "store", false);
-  PerStore<Gauge> breaker_open = AddPerStore(prometheus::BuildGauge()
-                                                 .Name("apex_breaker_open")
-                                                 .Help("1 while writes to the store wait after failures.")
-                                                 .Register(registry),
-                                             "store", false);
-  PerStore<Counter> retries =
-      AddPerStore(NewCounter(registry, "apex_retries_total", "Requests sent to the store once more."), "store", false);
+  PerStore<Gauge> store_up =
+      AddPerStore(prometheus::BuildGauge()
+                      .Name("apex_store_up")
+                      .Help("1 while the store answers, 0 while it does not or is not used.")
+                      .Register(registry),
+                  "store", false);
+  PerStore<Gauge> breaker_open =
+      AddPerStore(prometheus::BuildGauge()
+                      .Name("apex_breaker_open")
+                      .Help("1 while writes to the store wait after failures.")
+                      .Register(registry),
+                  "store", false);
+  PerStore<Counter> retries = AddPerStore(
+      NewCounter(registry, "apex_retries_total", "Requests sent to the store once more."), "store",
+      false);
   Gauge& leader = NewGauge(registry, "apex_leader", "1 while this process leads its pipeline.");
-  Gauge& epoch = NewGauge(registry, "apex_epoch", "Epoch this process leads in, or led in last; 0 before its first.");
+  Gauge& epoch = NewGauge(registry, "apex_epoch",
+                          "Epoch this process leads in, or led in last; 0 before its first.");
 
   Impl() {
     for (Store step : kStores) {
@@ -122,7 +133,8 @@ struct Metrics::Impl {
       }
     }
     for (const char* step : kFailedSteps) {
-      for (const char* type : kErrorTypes) failures.Add({{"failed_step", step}, {"error_type", type}});
+      for (const char* type : kErrorTypes)
+        failures.Add({{"failed_step", step}, {"error_type", type}});
     }
     prometheus::BuildGauge()
         .Name("apex_build_info")
@@ -145,9 +157,11 @@ void Metrics::StepObserved(Store step, double seconds) {
 }
 
 void Metrics::Compensated(std::string_view step, bool compensated) {
-  if (std::ranges::find(kStores, step, StepName) == kStores.end()) return;  // Only a store's step can be undone.
+  if (std::ranges::find(kStores, step, StepName) == kStores.end())
+    return;  // Only a store's step can be undone.
   impl_->compensations
-      .Add({{"step_name", std::string(step)}, {"status", compensated ? "compensated" : "compensation_failed"}})
+      .Add({{"step_name", std::string(step)},
+            {"status", compensated ? "compensated" : "compensation_failed"}})
       .Increment();
 }
 
@@ -155,7 +169,8 @@ void Metrics::SetActiveSagas(int64_t count) { impl_->active_sagas.Set(static_cas
 
 void Metrics::Failed(std::string_view failed_step, std::string_view error_type, int64_t count) {
   impl_->failures
-      .Add({{"failed_step", Bounded(kFailedSteps, failed_step)}, {"error_type", Bounded(kErrorTypes, error_type)}})
+      .Add({{"failed_step", Bounded(kFailedSteps, failed_step)},
+            {"error_type", Bounded(kErrorTypes, error_type)}})
       .Increment(static_cast<double>(count));
 }
 
@@ -163,9 +178,11 @@ void Metrics::SetLagSeconds(double seconds) { impl_->lag_seconds.Set(seconds); }
 void Metrics::SetBacklogRows(int64_t rows) { impl_->backlog_rows.Set(static_cast<double>(rows)); }
 void Metrics::EndToEndObserved(double seconds) { impl_->end_to_end_seconds.Observe(seconds); }
 void Metrics::BatchObserved(int64_t rows) { impl_->batch_rows.Observe(static_cast<double>(rows)); }
-void Metrics::SagaSplit() { impl_->saga_split.Increment(); }
+void Metrics::SagasSplit(int64_t count) { impl_->saga_split.Increment(static_cast<double>(count)); }
 
-void Metrics::SetStoreUp(Store store, bool up) { impl_->store_up[static_cast<size_t>(store)]->Set(up ? 1 : 0); }
+void Metrics::SetStoreUp(Store store, bool up) {
+  impl_->store_up[static_cast<size_t>(store)]->Set(up ? 1 : 0);
+}
 
 void Metrics::SetBreakerOpen(Store store, bool open) {
   impl_->breaker_open[static_cast<size_t>(store)]->Set(open ? 1 : 0);

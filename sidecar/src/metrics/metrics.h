@@ -31,7 +31,7 @@ class Metrics {
   void SetBacklogRows(int64_t rows);         ///< Changes read and not yet settled.
   void EndToEndObserved(double seconds);     ///< Capture to settled, per change.
   void BatchObserved(int64_t rows);
-  void SagaSplit();                          ///< A saga larger than a piece was delivered in parts.
+  void SagasSplit(int64_t count);            ///< Sagas larger than a piece, delivered in parts.
 
   // The stores.
   void SetStoreUp(Store store, bool up);

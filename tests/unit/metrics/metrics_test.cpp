@@ -38,7 +38,8 @@ std::map<std::string, double> Samples(const Metrics& metrics) {
   return samples;
 }
 
-/// What a dashboard depends on: types, and every series with its labels but without its value or the release.
+/// What a dashboard depends on: types, and every series with its labels but without its value or
+/// the release.
 std::string Names(const Metrics& metrics) {
   std::set<std::string> names;
   for (const std::string& line : Lines(metrics.Render())) {
@@ -62,8 +63,9 @@ TEST(MetricsTest, NamesTypesAndLabelsAreThoseOfTheGoldenFile) {
 
   std::stringstream golden;
   golden << std::ifstream(path).rdbuf();
-  EXPECT_EQ(names, golden.str()) << "Dashboards and alerts read these names. Where the change is meant, run this test "
-                                    "with APEX_UPDATE_GOLDEN=1 and say so in the CHANGELOG.";
+  EXPECT_EQ(names, golden.str())
+      << "Dashboards and alerts read these names. Where the change is meant, run this test "
+         "with APEX_UPDATE_GOLDEN=1 and say so in the CHANGELOG.";
 }
 
 TEST(MetricsTest, EverySeriesExistsWithZeroBeforeAnythingHappens) {
@@ -101,7 +103,7 @@ TEST(MetricsTest, CountsWhatItIsTold) {
   metrics.SetBacklogRows(11);
   metrics.EndToEndObserved(0.004);
   metrics.BatchObserved(40);
-  metrics.SagaSplit();
+  metrics.SagasSplit(1);
   metrics.SetStoreUp(Store::kRedis, true);
   metrics.SetBreakerOpen(Store::kQdrant, true);
   metrics.Retried(Store::kNeo4j);
@@ -143,7 +145,8 @@ TEST(MetricsTest, KeepsLabelsBoundedWhateverIsPassed) {
   }
   auto samples = Samples(metrics);
   EXPECT_EQ(samples.size(), before);
-  EXPECT_EQ(samples[R"(apex_saga_failure_reason_total{error_type="other",failed_step="other"})"], 100);
+  EXPECT_EQ(samples[R"(apex_saga_failure_reason_total{error_type="other",failed_step="other"})"],
+            100);
 }
 
 TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
@@ -163,7 +166,10 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
   for (std::thread& thread : threads) thread.join();
   auto samples = Samples(metrics);
   EXPECT_EQ(samples[R"(apex_saga_executions_total{status="success"})"], 4000);
-  EXPECT_EQ(samples[R"(apex_saga_failure_reason_total{error_type="transient",failed_step="write_redis"})"], 4000);
+  EXPECT_EQ(
+      samples
+          [R"(apex_saga_failure_reason_total{error_type="transient",failed_step="write_redis"})"],
+      4000);
 }
 
 }  // namespace

@@ -1,0 +1,103 @@
+#include "coordinator/target_worker.h"
+
+#include <algorithm>
+#include <utility>
+
+#include <spdlog/spdlog.h>
+
+namespace apex::coordinator {
+namespace {
+
+double SecondsSince(Deadline::Clock::time_point start) {
+  return std::chrono::duration<double>(Deadline::Clock::now() - start).count();
+}
+
+}  // namespace
+
+void TargetWorker::Know(Mappings mappings) {
+  executor_.Post([this, mappings = std::move(mappings)] {
+    mappings_ = mappings;
+    Note(Guarded([this](Deadline deadline) { return store_.Ping(deadline); }));
+  });
+}
+
+void TargetWorker::Perform(saga::Write write) {
+  executor_.Post([this, write = std::move(write)] {
+    const auto start = Deadline::Clock::now();
+    Status status = Guarded([&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
+    if (status.ok()) context_.metrics.StepObserved(write.store, SecondsSince(start));
+    Note(status);
+    context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status)});
+  });
+}
+
+void TargetWorker::Perform(saga::Undo undo) {
+  executor_.Post([this, undo = std::move(undo)] {
+    Status status = Guarded([&](Deadline deadline) { return store_.Undo(context_.fence, *undo.rows, deadline); });
+    Note(status);
+    context_.mailbox.Put(saga::UndoFinished{undo.failure, undo.store, std::move(status)});
+  });
+}
+
+void TargetWorker::Perform(saga::Evict evict) {
+  executor_.Post([this, evict = std::move(evict)] {
+    auto& cache = static_cast<CacheStore&>(store_);  // Evictions are sent to Redis alone.
+    Status status = Guarded([&](Deadline deadline) { return cache.Evict(*evict.rows, deadline); });
+    Note(status);
+    context_.mailbox.Put(saga::EvictFinished{evict.eviction, std::move(status)});
+  });
+}
+
+void TargetWorker::Perform(const saga::Probe& probe) {
+  executor_.Post([this, store = probe.store] {
+    prepared_.clear();
+    Status status = Guarded([this](Deadline deadline) { return store_.Ping(deadline); });
+    Note(status);
+    context_.mailbox.Put(saga::ProbeFinished{store, std::move(status)});
+  });
+}
+
+void TargetWorker::PingWhenIdle() {
+  if (!executor_.idle()) return;
+  executor_.Post([this] { Note(store_.Ping(ByTimeout())); });
+}
+
+Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {
+  if (Status prepared = PrepareIfNeeded(); !prepared.ok()) return prepared;
+  if (!context_.lease.Valid()) {
+    return StoreError{store_.store(), "write", ErrorKind::kPermanent, std::string(kFenced),
+                      "the lease of this leader has run out", std::nullopt};
+  }
+  return call(ByTimeout());
+}
+
+Status TargetWorker::PrepareIfNeeded() {
+  const bool ready = mappings_ && std::all_of(mappings_->begin(), mappings_->end(), [this](const MappingPtr& mapping) {
+    return prepared_.contains(mapping->id);
+  });
+  if (ready || !mappings_) return {};
+  Status status = store_.Prepare(context_.fence, *mappings_, ByTimeout());
+  if (!status.ok()) {
+    // A set-up the store refuses is nobody's row: hold everything until it is mended.
+    StoreError error = status.error();
+    if (error.native_code != kFenced) error.kind = ErrorKind::kTransient;
+    return error;
+  }
+  for (const MappingPtr& mapping : *mappings_) prepared_.insert(mapping->id);
+  return {};
+}
+
+void TargetWorker::Note(const Status& status) {
+  const Store store = store_.store();
+  if (status.ok() || status.error().kind == ErrorKind::kPermanent) {
+    context_.health.SetUp(store);
+    context_.metrics.SetStoreUp(store, true);
+    return;
+  }
+  if (context_.health.SetDown(store, Describe(status.error()))) {
+    spdlog::warn("{} cannot be written: {}", Name(store), Describe(status.error()));
+  }
+  context_.metrics.SetStoreUp(store, false);
+}
+
+}  // namespace apex::coordinator

@@ -1,0 +1,61 @@
+// Drives one target store for one epoch: everything the engine asks of it runs here, one job after the other, behind the
+// lease and after the store has been prepared for the mappings at hand.
+//
+// Its methods are called by the dispatcher's thread and return at once; answers go to the mailbox.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <unordered_set>
+#include <vector>
+
+#include "coordinator/executor.h"
+#include "coordinator/health.h"
+#include "coordinator/lease.h"
+#include "coordinator/mailbox.h"
+#include "core/target_store.h"
+#include "metrics/metrics.h"
+#include "saga/events.h"
+
+namespace apex::coordinator {
+
+using Mappings = std::shared_ptr<const std::vector<MappingPtr>>;
+
+class TargetWorker {
+ public:
+  struct Context {
+    Mailbox& mailbox;
+    Metrics& metrics;
+    Health& health;
+    const Lease& lease;
+    Fence fence;
+    std::chrono::milliseconds timeout;
+  };
+
+  TargetWorker(TargetStore& store, Context context) : store_(store), context_(std::move(context)) {}
+
+  /// From now on these are the mappings to be ready for. Makes what they need at once, or else before the next write.
+  void Know(Mappings mappings);
+  void Perform(saga::Write write);
+  void Perform(saga::Undo undo);
+  void Perform(saga::Evict evict);
+  void Perform(const saga::Probe& probe);
+  /// Sees whether the store is there while nothing else is asked of it.
+  void PingWhenIdle();
+
+ private:
+  /// Runs `call` on the store once the lease holds and the mappings are prepared, and notes what it says of the store.
+  Status Guarded(const std::function<Status(Deadline)>& call);
+  Status PrepareIfNeeded();
+  Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
+  void Note(const Status& status);
+
+  TargetStore& store_;
+  Context context_;
+  Mappings mappings_;                      ///< Executor's thread only, as is prepared_.
+  std::unordered_set<int32_t> prepared_;
+  Executor executor_;                      ///< Last: its jobs use everything above.
+};
+
+}  // namespace apex::coordinator
