@@ -19,7 +19,8 @@ TEST(BackoffTest, DoublesItsCeilingUntilTheMaximum) {
   for (int attempt = 0; attempt < 7; ++attempt) {
     for (int i = 0; i < 1000; ++i) {
       const auto delay = backoff.Delay(attempt, random);
-      EXPECT_GE(delay.count(), (ceilings[attempt] + 1) / 2) << "attempt " << attempt << ", seed " << kSeed;
+      EXPECT_GE(delay.count(), (ceilings[attempt] + 1) / 2)
+          << "attempt " << attempt << ", seed " << kSeed;
       EXPECT_LE(delay.count(), ceilings[attempt]) << "attempt " << attempt << ", seed " << kSeed;
     }
   }
@@ -37,7 +38,8 @@ TEST(BackoffTest, RepeatsItselfUnderTheSameSeed) {
   const Backoff backoff;
   std::mt19937_64 first(kSeed);
   std::mt19937_64 second(kSeed);
-  for (int attempt = 0; attempt < 20; ++attempt) EXPECT_EQ(backoff.Delay(attempt, first), backoff.Delay(attempt, second));
+  for (int attempt = 0; attempt < 20; ++attempt)
+    EXPECT_EQ(backoff.Delay(attempt, first), backoff.Delay(attempt, second));
 }
 
 TEST(BackoffTest, DoesNotOverflowAtAnyAttemptOrMaximum) {

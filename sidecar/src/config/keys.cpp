@@ -1,0 +1,247 @@
+#include "config/keys.h"
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <charconv>
+
+#include "core/uri.h"
+
+namespace apex::config {
+namespace {
+
+constexpr int64_t kDayMs = 24LL * 60 * 60 * 1000;
+constexpr size_t kPipelineBytesMax = 63;
+
+constexpr std::array<std::string_view, 6> kNeo4jSchemes{"bolt",  "bolt+s",  "bolt+ssc",
+                                                        "neo4j", "neo4j+s", "neo4j+ssc"};
+constexpr std::array<std::string_view, 2> kQdrantSchemes{"http", "https"};
+constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warn", "error"};
+
+using Check = bool (*)(const std::string&);
+
+bool Anything(const std::string& value) { return value.find('\0') == std::string::npos; }
+bool NotEmpty(const std::string& value) { return !value.empty() && Anything(value); }
+
+bool IsDsn(const std::string& value) {
+  return value.starts_with("postgres://") || value.starts_with("postgresql://") ||
+         value.find('=') != std::string::npos;
+}
+
+template <size_t n>
+bool IsPlainAddress(const std::string& value, const std::array<std::string_view, n>& schemes) {
+  const auto uri = ParseUri(value);
+  return uri && std::ranges::find(schemes, uri->scheme) != schemes.end() && !uri->user &&
+         uri->port != 0 && (uri->path.empty() || uri->path == "/");
+}
+
+bool IsNeo4jUri(const std::string& value) { return IsPlainAddress(value, kNeo4jSchemes); }
+bool IsQdrantUri(const std::string& value) { return IsPlainAddress(value, kQdrantSchemes); }
+
+bool IsRedisUri(const std::string& value) {
+  const auto uri = ParseUri(value);
+  if (!uri || uri->scheme != "redis" || uri->port == 0) return false;
+  if (uri->path.empty() || uri->path == "/") return true;
+  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  return uri->path.size() <= 4 && std::ranges::all_of(uri->path.substr(1), is_digit);
+}
+
+bool IsListen(const std::string& value) {
+  const auto address = ParseHostPort(value);
+  return address && address->port;
+}
+
+bool IsLevel(const std::string& value) {
+  return std::ranges::find(kLevels, value) != kLevels.end();
+}
+
+bool IsPipeline(const std::string& value) {
+  const auto allowed = [](unsigned char c) {
+    return std::isalnum(c) || c == '_' || c == '-' || c == '.';
+  };
+  return !value.empty() && value.size() <= kPipelineBytesMax && std::ranges::all_of(value, allowed);
+}
+
+/// `section` is the member of Config (an object or an optional one) and `field` the member of the
+/// section.
+template <typename Section>
+Section& Deref(Section& section) {
+  return section;
+}
+template <typename Section>
+Section& Deref(std::optional<Section>& section) {
+  return *section;
+}
+template <typename Section>
+const Section& Deref(const Section& section) {
+  return section;
+}
+template <typename Section>
+const Section& Deref(const std::optional<Section>& section) {
+  return *section;
+}
+
+template <typename Member, typename Section>
+KeySpec Text(const char* name, Member Config::*section, std::string Section::*field, Check check,
+             const char* expected, const char* meaning, bool secret = false) {
+  KeySpec key{.name = name,
+              .expected = expected,
+              .meaning = meaning,
+              .secret = secret,
+              .set = {},
+              .get = {}};
+  key.set = [=](Config& config, const std::string& value) {
+    if (!check(value)) return false;
+    Deref(config.*section).*field = value;
+    return true;
+  };
+  key.get = [=](const Config& config) { return Deref(config.*section).*field; };
+  return key;
+}
+
+template <typename Member, typename Section>
+KeySpec Secret(const char* name, Member Config::*section, std::string Section::*field, Check check,
+               const char* expected, const char* meaning) {
+  return Text(name, section, field, check, expected, meaning, true);
+}
+
+KeySpec Integer(const char* name, int64_t Engine::*field, int64_t min, int64_t max,
+                const char* meaning) {
+  KeySpec key{.name = name,
+              .expected = "an integer from " + std::to_string(min) + " to " + std::to_string(max),
+              .meaning = meaning,
+              .integer = true,
+              .set = {},
+              .get = {}};
+  key.set = [=](Config& config, const std::string& text) {
+    int64_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [at, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || at != end || value < min || value > max) return false;
+    config.engine.*field = value;
+    return true;
+  };
+  key.get = [=](const Config& config) { return std::to_string(config.engine.*field); };
+  return key;
+}
+
+KeySpec Format() {
+  KeySpec key{.name = "log.format",
+              .expected = "text or json",
+              .meaning = "How log lines are written.",
+              .set = {},
+              .get = {}};
+  key.set = [](Config& config, const std::string& value) {
+    if (value != "text" && value != "json") return false;
+    config.log.format = value == "json" ? LogFormat::kJson : LogFormat::kText;
+    return true;
+  };
+  key.get = [](const Config& config) {
+    return std::string(config.log.format == LogFormat::kJson ? "json" : "text");
+  };
+  return key;
+}
+
+std::vector<KeySpec> StoreKeys() {
+  return {
+      Secret("postgres.dsn", &Config::postgres, &Postgres::dsn, IsDsn,
+             "a libpq connection string such as host=localhost dbname=app user=apex, or "
+             "postgresql://...",
+             "The database whose tables are attached: its primary, directly and not through a "
+             "transaction pooler. Required."),
+      Secret("postgres.password", &Config::postgres, &Postgres::password, Anything, "a string",
+             "The password, where the connection string has none."),
+      Text("neo4j.uri", &Config::neo4j, &Neo4j::uri, IsNeo4jUri,
+           "bolt://host[:port] or neo4j://host[:port], with +s or +ssc for TLS; user and password "
+           "have keys of their own",
+           "Where Neo4j is. Without it Neo4j is not used."),
+      Text("neo4j.user", &Config::neo4j, &Neo4j::user, NotEmpty, "a name",
+           "The user to log in as."),
+      Secret("neo4j.password", &Config::neo4j, &Neo4j::password, Anything, "a string",
+             "The user's password; none: no authentication."),
+      Text("neo4j.database", &Config::neo4j, &Neo4j::database, NotEmpty, "a name",
+           "The database written to."),
+      Text("qdrant.uri", &Config::qdrant, &Qdrant::uri, IsQdrantUri,
+           "http://host:6334 or https://host:6334, the gRPC port",
+           "Where Qdrant's gRPC port is. Without it Qdrant is not used."),
+      Secret("qdrant.api_key", &Config::qdrant, &Qdrant::api_key, Anything, "a string",
+             "The API key, where Qdrant asks for one."),
+      Secret("redis.uri", &Config::redis, &Redis::uri, IsRedisUri,
+             "redis://[user[:password]@]host[:port][/database]",
+             "Where Redis is. Without it Redis is not used."),
+      Secret("redis.password", &Config::redis, &Redis::password, Anything, "a string",
+             "The password, where the address has none."),
+      Text("redis.key_prefix", &Config::redis, &Redis::key_prefix, Anything, "a string",
+           "Put before every key and pattern, so that several applications can share a Redis."),
+      Text("redis.channel", &Config::redis, &Redis::channel, NotEmpty, "a name",
+           "The channel that invalidation events are published on."),
+  };
+}
+
+std::vector<KeySpec> ProcessKeys() {
+  return {
+      Text("http.listen", &Config::http, &Http::listen, IsListen,
+           "host:port; port 0 takes a free one",
+           "Where metrics, health, API and console are served."),
+      Secret("http.token", &Config::http, &Http::token, Anything, "a string",
+             "The bearer token of calls that change something; without it such calls are refused."),
+      Format(),
+      Text("log.level", &Config::log, &Log::level, IsLevel, "trace, debug, info, warn or error",
+           "The least severe lines written."),
+  };
+}
+
+std::vector<KeySpec> EngineKeys() {
+  return {
+      Text("engine.pipeline", &Config::engine, &Engine::pipeline, IsPipeline,
+           "up to 63 letters, digits, '_', '-' or '.'", "The pipeline this process works for."),
+      Integer("engine.lease_ms", &Engine::lease_ms, 100, 60000,
+              "A leader without a sign of life for this long is replaced by a standby."),
+      Integer("engine.batch_rows_max", &Engine::batch_rows_max, 1, 100000,
+              "Rows sent to the stores at once."),
+      Integer("engine.batches_in_flight_max", &Engine::batches_in_flight_max, 1, 64,
+              "Batches of disjoint rows under way at once."),
+      Integer("engine.piece_rows_max", &Engine::piece_rows_max, 1, 1000000,
+              "Changes read from the outbox at once; a saga larger than this is split."),
+      Integer("engine.pending_rows_max", &Engine::pending_rows_max, 1, 10000000,
+              "Changes read and not yet settled; no more are read beyond it. Not less than "
+              "engine.piece_rows_max."),
+      Integer("engine.poll_ms", &Engine::poll_ms, 10, 60000,
+              "The longest sleep between looks at the outbox without a wake-up."),
+      Integer("engine.store_timeout_ms", &Engine::store_timeout_ms, 100, 600000,
+              "The longest one call to a store may take."),
+      Integer("engine.backoff_initial_ms", &Engine::backoff_initial_ms, 1, 60000,
+              "The wait after a store's first failure; it doubles with each further one."),
+      Integer("engine.backoff_max_ms", &Engine::backoff_max_ms, 1, 3600000,
+              "The longest wait between attempts. Not less than engine.backoff_initial_ms."),
+      Integer(
+          "engine.give_up_after_ms", &Engine::give_up_after_ms, 0, 365 * kDayMs,
+          "A saga whose store has been failing for this long is compensated and parked; 0: never."),
+      Integer("engine.shutdown_ms", &Engine::shutdown_ms, 0, 600000,
+              "The time to finish work in flight after SIGTERM."),
+  };
+}
+
+std::vector<KeySpec> EveryKey() {
+  std::vector<KeySpec> keys = StoreKeys();
+  std::ranges::move(ProcessKeys(), std::back_inserter(keys));
+  std::ranges::move(EngineKeys(), std::back_inserter(keys));
+  return keys;
+}
+
+}  // namespace
+
+std::span<const KeySpec> KeySpecs() {
+  static const std::vector<KeySpec> keys = EveryKey();
+  return keys;
+}
+
+Config WithEveryStore() {
+  Config config;
+  config.neo4j.emplace();
+  config.qdrant.emplace();
+  config.redis.emplace();
+  return config;
+}
+
+}  // namespace apex::config
