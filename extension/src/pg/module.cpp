@@ -2,6 +2,7 @@
 #include "pg/module.h"
 
 #include "pg/guard.h"
+#include "pg/wakeup.h"
 
 #include "core/traceparent.h"
 
@@ -41,5 +42,8 @@ void DefineSettings() {
 }  // namespace apex::pg
 
 extern "C" void _PG_init(void) {
-  apex::pg::Guard([] { apex::pg::DefineSettings(); });
+  apex::pg::Guard([] {
+    apex::pg::DefineSettings();
+    apex::pg::InitializeWakeup();
+  });
 }

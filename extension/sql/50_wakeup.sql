@@ -1,0 +1,50 @@
+-- Waking the sidecar, and waiting for it.
+
+CREATE FUNCTION apex.arm() RETURNS boolean
+  LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'apex_arm';
+COMMENT ON FUNCTION apex.arm() IS
+  'Asks for one NOTIFY apex_outbox after the next commit that captured a change, and starts this database''s worker when needed (it stays while the session is connected). False when nobody can wake and the caller has to poll: not preloaded, no free background worker, a standby. Call it outside a long transaction, then read again, then sleep.';
+REVOKE ALL ON FUNCTION apex.arm() FROM PUBLIC;
+
+-- Assigning the xid here is the point. A transaction that committed before this call has a lower xid or wrote
+-- nothing, and so have this transaction's own events (they carry this very xid). "Everything up to this xid" therefore holds
+-- all that the caller can know of when it calls.
+CREATE FUNCTION apex.position() RETURNS xid8
+  LANGUAGE sql VOLATILE PARALLEL UNSAFE
+  RETURN pg_catalog.pg_current_xact_id();
+COMMENT ON FUNCTION apex.position() IS
+  'The place of this transaction in the stream of changes, for apex.wait_synced() after its commit. Assigns a transaction id.';
+
+-- Runs as the owner, since nobody but the sidecar may read the outbox; all it tells is one of three words.
+CREATE FUNCTION apex.sync_state("position" xid8) RETURNS text
+  LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
+  SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT CASE
+    WHEN NOT pg_visible_in_snapshot($1, pg_current_snapshot()) THEN 'waiting'
+    WHEN EXISTS (
+      SELECT FROM apex.saga
+      WHERE state IN ('parked', 'compensation_failed') AND $1 = ANY (xids)) THEN 'parked'
+    WHEN EXISTS (
+      SELECT FROM apex.saga, unnest(xids) AS xid
+      WHERE state = 'compensating' AND xid <= $1) THEN 'waiting'
+    WHEN EXISTS (
+      SELECT FROM (SELECT DISTINCT pipeline FROM apex.mapping) AS mapped
+      LEFT JOIN apex.pipeline AS cursor ON cursor.name = mapped.pipeline
+      CROSS JOIN LATERAL (
+        SELECT FROM apex.outbox AS event JOIN apex.mapping ON mapping.id = event.mapping
+        WHERE mapping.pipeline = mapped.pipeline
+          AND event.xid BETWEEN coalesce(pg_snapshot_xmin(cursor.from_snapshot), '0'::xid8) AND $1
+          AND NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.from_snapshot), false)
+          AND NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.to_snapshot) AND event.seq <= cursor.settled, false)
+        LIMIT 1) AS undelivered) THEN 'waiting'
+    ELSE 'synced'
+  END
+$$;
+COMMENT ON FUNCTION apex.sync_state(xid8) IS
+  'Whether all changes up to a position are in the stores: synced, parked (a saga of this very transaction failed for good), or waiting. One look; apex.wait_synced() looks until it is decided.';
+
+CREATE PROCEDURE apex.wait_synced("position" xid8, timeout interval, INOUT result text DEFAULT NULL)
+  LANGUAGE c AS 'MODULE_PATHNAME', 'apex_wait_synced';
+COMMENT ON PROCEDURE apex.wait_synced(xid8, interval, text) IS
+  'Waits until every change up to a position is in every store. Result: synced; parked, when a saga of that transaction failed for good; timeout. Holds no snapshot while it waits, so it cannot run inside a transaction block (error 2D000).';
