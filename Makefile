@@ -1,0 +1,52 @@
+# The front door. Every target does its own set-up and can be run twice; `make` alone says what there is.
+# The sidecar and its tests are built by CMakeLists.txt, the extension by extension/Makefile.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+PYTHON := build/venv/bin/python
+RELEASE := build/release
+PG_CONFIG ?= pg_config
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep tidy format clean
+
+help: ## Says what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
+
+setup: ## Installs what is missing: Debian packages, and Python packages into build/venv
+	@tools/setup.sh
+	@tools/venv.sh
+
+build: setup ## Builds the sidecar: build/release/bin/apex
+	@tools/build.sh $(RELEASE) apex
+
+extension: setup ## Builds the PostgreSQL extension
+	@$(MAKE) -s -C extension PG_CONFIG=$(PG_CONFIG)
+
+install-extension: extension ## Installs the extension into PostgreSQL's own directories
+	@PG_CONFIG=$(PG_CONFIG) tools/install_extension.sh
+
+quickstart: setup ## Starts everything, loads this machine's package database and shows what arrives where
+	@$(PYTHON) examples/quickstart/run.py
+
+quickstart-stop: ## Ends what quickstart left running
+	@tools/venv.sh
+	@$(PYTHON) examples/quickstart/run.py --stop
+
+check: setup ## Builds and runs every test
+	@$(PYTHON) tools/check.py
+
+check-deep: setup ## check, then clang-tidy, the sanitizers and the long forms of the tests
+	@tools/setup.sh tools/packages-deep.txt
+	@$(PYTHON) tools/check.py --deep
+
+tidy: setup ## Runs clang-tidy over the sidecar and the extension's core
+	@tools/setup.sh tools/packages-deep.txt
+	@tools/tidy.sh
+
+format: setup ## Formats the C++ sources
+	@tools/setup.sh tools/packages-deep.txt
+	@git ls-files -z '*.cpp' '*.h' | xargs -0 clang-format-14 -i
+
+clean: quickstart-stop ## Removes everything that was built
+	rm -rf build

@@ -1,0 +1,131 @@
+"""The groups: unit, regress, live and integration. Each returns the results of its tests and never raises for a failed one."""
+
+import os
+import pathlib
+import re
+import sys
+from collections.abc import Mapping
+
+from checks.results import Outcome, Result, from_junit, from_regress
+from checks.runner import REPORTS, show_tests, stream, tail
+from stores import Postgres, runtime_directory
+from stores.paths import ROOT
+from stores.stack import Stack
+
+_CTEST = re.compile(r"Test\s+#\d+: (?P<name>\S+) \.*\**\s*(?P<outcome>Passed|Failed|Exception|Timeout|Not Run|Skipped)")
+_GOOGLETEST = re.compile(r"^\[\s*(?P<outcome>OK|FAILED|SKIPPED)\s*\] (?P<name>\w[\w/]*\.\w[\w/]*)\b.*\(\d+ ms\)$")
+_PYTEST = re.compile(r"^(?P<name>\S+::.+?) (?P<outcome>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+
+
+def unit(build: pathlib.Path, label: str = "unit", environment: Mapping[str, str] | None = None) -> list[Result]:
+    """Every GoogleTest of tests/unit, each in a process of its own."""
+    log, report = _fresh(label)
+    jobs = str(os.cpu_count() or 2)
+    code = stream(
+        ["ctest", "--test-dir", str(build), "-j", jobs, "--timeout", "300", "--output-on-failure", "--output-junit", str(report)],
+        log,
+        1200,
+        environment=environment,
+        each_line=show_tests(label, _CTEST),
+    )
+    return _complete(label, from_junit(report), code, log)
+
+
+def live(
+    build: pathlib.Path, stack: Stack, label: str = "live", environment: Mapping[str, str] | None = None
+) -> list[Result]:
+    """The store clients against real stores: every program live_* of the build."""
+    results = []
+    for program in sorted(build.glob("live_*")):
+        if not os.access(program, os.X_OK) or program.is_dir():
+            continue
+        log, report = _fresh(f"{label}-{program.name}")
+        code = stream(
+            [str(program), f"--gtest_output=xml:{report}"],
+            log,
+            900,
+            environment={**stack.sidecar_variables(), "APEX_POSTGRES_DSN": stack.postgres.dsn, **(environment or {})},
+            each_line=show_tests(label, _GOOGLETEST),
+        )
+        results += _complete(program.name, from_junit(report), code, log)
+    return results
+
+
+def regress() -> list[Result]:
+    """pg_regress and the isolation specs, on a cluster of their own."""
+    wanted = len(list((ROOT / "sql").glob("*.sql"))) + len(list((ROOT / "tests/isolation/specs").glob("*.spec")))
+    if wanted == 0:
+        return []
+    log, _ = _fresh("regress")
+    results: list[Result] = []
+
+    def read(line: str) -> None:
+        if result := from_regress(line):
+            results.append(result)
+            show_tests("regress", re.compile(r"(?P<outcome>\w+) (?P<name>\S+)"))(f"{result.outcome.value} {result.name}")
+
+    cluster = Postgres(runtime_directory("regress") / "postgres")
+    cluster.remove()
+    cluster = Postgres(cluster.directory)
+    cluster.start()
+    try:
+        # -i: a failed pg_regress must not keep the isolation specs from running; the results are read, not the exit code.
+        code = stream(
+            ["make", "-i", "-s", "-C", "extension", "installcheck"],
+            log,
+            900,
+            environment=cluster.variables,
+            each_line=read,
+        )
+    finally:
+        cluster.remove()
+    differences = [
+        diff.read_text(errors="replace") for diff in sorted((ROOT / "build").glob("extension-pg*/**/regression.diffs"))
+    ]
+    results = [
+        Result(result.name, result.outcome, _differences_of(result.name, differences)) if result.outcome is Outcome.FAILED else result
+        for result in results
+    ]
+    if len(results) < wanted:
+        code = code or 1
+        results.append(Result("regress", Outcome.FAILED, f"only {len(results)} of {wanted} tests ran\n{tail(log)}"))
+    return _complete("regress", results, code, log)
+
+
+def integration(label: str = "integration", environment: Mapping[str, str] | None = None) -> list[Result]:
+    """pytest over tests/integration, from outside, through the official clients."""
+    log, report = _fresh(label)
+    code = stream(
+        [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", "tests/integration"],
+        log,
+        1500,
+        environment=environment,
+        each_line=show_tests(label, _PYTEST),
+    )
+    no_tests_found = 5
+    return _complete(label, from_junit(report), 0 if code == no_tests_found else code, log)
+
+
+def _fresh(label: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """The group's log and report; what an earlier run left is removed so that it cannot be taken for this one's."""
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    log, report = REPORTS / f"{label}.log", REPORTS / f"{label}.xml"
+    log.unlink(missing_ok=True)
+    report.unlink(missing_ok=True)
+    return log, report
+
+
+def _complete(label: str, results: list[Result], code: int, log: pathlib.Path) -> list[Result]:
+    """A program that failed without naming a failed test, for instance by crashing, counts as one failure."""
+    if code != 0 and all(result.outcome is not Outcome.FAILED for result in results):
+        return [*results, Result(label, Outcome.FAILED, f"ended with exit code {code}\n{tail(log)}")]
+    return results
+
+
+def _differences_of(test: str, differences: list[str]) -> str:
+    """The part of regression.diffs that belongs to one test."""
+    for text in differences:
+        for part in re.split(r"(?m)^(?=diff )", text):
+            if f"/{test}.out" in part.partition("\n")[0]:
+                return part
+    return "no difference was recorded: see build/check/regress.log"
