@@ -6,7 +6,7 @@ process id that was recorded when it was started. Nothing here touches a server 
 
 from stores.neo4j_server import Neo4j
 from stores.paths import ROOT, runtime_directory
-from stores.postgres_server import Postgres
+from stores.postgres_server import SIDECAR_ROLE, Postgres
 from stores.process import Server, ServerError
 from stores.qdrant_server import Qdrant
 from stores.redis_server import Redis
@@ -14,6 +14,7 @@ from stores.sidecar import Sidecar
 
 __all__ = [
     "ROOT",
+    "SIDECAR_ROLE",
     "Neo4j",
     "Postgres",
     "Qdrant",

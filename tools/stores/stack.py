@@ -40,7 +40,7 @@ class Stack:
 
     def sidecar_variables(self, database: str = "postgres") -> dict[str, str]:
         """The environment of an `apex run` that serves `database` and all three stores."""
-        return {
+        variables = {
             "APEX_POSTGRES_DSN": self.postgres.sidecar_dsn_of(database),
             "APEX_NEO4J_URI": self.neo4j.uri,
             "APEX_NEO4J_USER": self.neo4j.user,
@@ -49,6 +49,7 @@ class Stack:
             "APEX_QDRANT_API_KEY": self.qdrant.api_key,
             "APEX_REDIS_URI": self.redis.uri,
         }
+        return {name: value for name, value in variables.items() if value}
 
     def _each(self, act: Callable[[Server], None]) -> None:
         failures = []
