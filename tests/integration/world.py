@@ -81,9 +81,27 @@ class World:
     def rows(self, statement: str, *arguments: Any) -> list[dict[str, Any]]:
         return self.pg.cursor(row_factory=dict_row).execute(statement, arguments or None).fetchall()
 
-    def wait_synced(self, expect: str | None = "synced", seconds: float = DEADLINE_SECONDS) -> str:
-        """Waits until everything committed so far is in all stores or parked; returns 'synced', 'parked' or 'timeout'."""
-        cursor = self.pg.execute("CALL apex.wait_synced(apex.position(), make_interval(secs => %s), NULL)", [seconds])
+    def position(self) -> str:
+        """A position after everything committed so far."""
+        return self.value("SELECT apex.position()::text")
+
+    def commit(self, *statements: str) -> str:
+        """Runs the statements in one transaction and returns its position, by which wait_synced tells its own parked saga."""
+        with self.pg.transaction():
+            for statement in statements:
+                self.pg.execute(statement)
+            return self.position()
+
+    def wait_synced(
+        self, position: str | None = None, expect: str | None = "synced", seconds: float = DEADLINE_SECONDS
+    ) -> str:
+        """Waits until everything up to `position`, or everything committed so far, is in all stores or parked.
+
+        Returns 'synced', 'timeout', or 'parked' when a saga of the position's own transaction failed for good.
+        """
+        cursor = self.pg.execute(
+            "CALL apex.wait_synced(%s::xid8, make_interval(secs => %s), NULL)", [position or self.position(), seconds]
+        )
         result = cursor.fetchone()[0]
         if expect is not None and result != expect:
             raise AssertionError(f"wait_synced said {result}, not {expect}; parked: {self.parked()}")
