@@ -57,7 +57,9 @@ struct RowWrite {
   std::vector<ChangePtr> changes;
 };
 
-/// Puts one row back to the image the store had accepted, if the store still holds `failed_seq`.
+/// Puts one row back to the image the store had accepted, if what the store holds came from the failed changes: a version
+/// above `accepted_seq` and up to `failed_seq` (not that one alone: an earlier leader may have written them one by one), or
+/// nothing where `accepted` is something (the row was deleted).
 struct RowUndo {
   MappingPtr mapping;
   RowId row;

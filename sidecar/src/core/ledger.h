@@ -33,7 +33,7 @@ struct RowVersion {
 struct CheckpointRequest {
   int64_t settled_seq = 0;                ///< Everything of the open batch up to here is settled.
   bool close = false;                     ///< The whole batch is: A becomes B.
-  std::vector<RowVersion> superseded;     ///< Parked rows that a later change has carried forward (E6).
+  std::vector<RowVersion> superseded;     ///< Parked rows, failed before `seq`, that a change has carried forward (E6).
 
   bool operator==(const CheckpointRequest&) const = default;
 };
@@ -46,6 +46,9 @@ struct FailureRecord {
     int64_t failed_seq = 0;  ///< The row's version: the highest seq of its events.
     int64_t first_seq = 0;   ///< The lowest.
     int64_t oldest_seq = 0;  ///< Of its oldest event, by (command, seq) in one transaction: that one's `before` was accepted.
+    /// The row is still parked in PostgreSQL, but the stores have accepted a later change since: the accepted image is the
+    /// oldest event's `before`, not the one that the parked row would hand on.
+    bool carried_forward = false;
   };
 
   std::string id;  ///< Of the group's last saga, uuid text.

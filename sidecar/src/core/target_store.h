@@ -36,7 +36,8 @@ class TargetStore {
   /// call are distinct. On kPermanent some rows may have been applied. Rows whose mapping does not name this store are skipped.
   virtual Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;
 
-  /// Success: no row holds its failed_seq any more. A store that holds another version is left alone.
+  /// Success: no row holds a version above accepted_seq up to failed_seq any more, and none that was accepted is missing.
+  /// A row of another version is left alone.
   virtual Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) = 0;
 
   /// One cheap round trip.

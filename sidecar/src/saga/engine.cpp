@@ -30,7 +30,7 @@ std::optional<Time> Engine::next_tick() const {
 }
 
 bool Engine::drained() const {
-  return draining_ && !reading_ && !checkpointing_ && batches_.empty() && failures_.empty() && !progress_.Next();
+  return draining_ && !reading_ && !checkpointing_ && busy_.empty() && failures_.empty() && !progress_.Next();
 }
 
 void Engine::On(Led event) {
@@ -60,6 +60,7 @@ void Engine::On(PieceArrived event) {
   if (!event.piece.ok()) return StopFor(event.piece.error());
   const Piece& piece = *event.piece;
   progress_.PieceRead(piece);
+  const bool replayed = !std::exchange(window_read_, true);
   if (piece.changes.empty()) {
     if (!piece.nothing_pending()) return;
     if (listening_ == Listening::kNo) {
@@ -73,7 +74,7 @@ void Engine::On(PieceArrived event) {
   }
   listening_ = Listening::kNo;
   EvictEntriesOf(piece.changes);
-  for (SagaPtr& saga : GroupIntoSagas(piece.changes)) {
+  for (SagaPtr& saga : GroupIntoSagas(piece.changes, replayed)) {
     ++active_sagas_;
     waiting_.Add(std::move(saga));
   }
@@ -94,7 +95,7 @@ void Engine::On(EvictFinished event) {
     return;
   }
   at->second.running = false;
-  StoreFailed(event.status.error());
+  StoreFailed(Store::kRedis, event.status.error());
 }
 
 void Engine::On(CheckpointFinished event) {
@@ -111,6 +112,7 @@ void Engine::On(Drain) { draining_ = true; }
 void Engine::Pump() {
   if (stopped_ || !led_) return;
   SendEvictions();
+  SendProbes();
   // A batch may leave while it is advanced.
   std::vector<BatchPtr> batches;
   batches.reserve(batches_.size());
@@ -158,9 +160,7 @@ void Engine::FormBatches() {
       const Change& change = *at->Unencodable();
       StoreError error{Store::kPostgres, "capture", ErrorKind::kPermanent, std::string(kUnencodable),
                        change.capture_error, std::nullopt};
-      auto batch = std::make_shared<Batch>();
-      batch->groups.push_back(std::move(*at));
-      Fail(batch, "capture", "unencodable", error);
+      Fail(std::move(*at), nullptr, "capture", "unencodable", error);
     }
     groups.erase(unencodable, groups.end());
     if (!groups.empty()) AddBatch(std::move(groups), nullptr);
@@ -170,7 +170,7 @@ void Engine::FormBatches() {
 void Engine::ReadOn() {
   if (reading_ || checkpointing_ || progress_.batch_read()) return;
   if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
-  if (progress_.unsettled() >= options_.pending_rows_max) return;
+  if (progress_.window() >= options_.pending_rows_max) return;
   reading_ = true;
   actions_.emplace_back(Read{options_.piece_rows_max});
 }
@@ -179,7 +179,13 @@ void Engine::WriteCheckpoint() {
   if (checkpointing_) return;
   std::optional<CheckpointRequest> request = progress_.Next();
   if (!request) return;
-  request->superseded = std::exchange(superseded_, {});
+  // A parked row is superseded when no successor can read the change that did it again: failing then, that change would
+  // have to find the row's accepted image.
+  const auto covered = std::stable_partition(superseded_.begin(), superseded_.end(), [&](const RowVersion& row) {
+    return !request->close && row.seq > request->settled_seq;
+  });
+  request->superseded.assign(covered, superseded_.end());
+  superseded_.erase(covered, superseded_.end());
   in_checkpoint_ = std::exchange(succeeded_, {});
   checkpoint_ = *request;
   checkpointing_ = true;
@@ -199,8 +205,8 @@ void Engine::StopFor(const StoreError& error) {
   actions_.emplace_back(Stop{error});
 }
 
-void Engine::StoreFailed(const StoreError& error) {
-  breaker(error.store).Failed(now_, error.retry_after, random_);
+void Engine::StoreFailed(Store store, const StoreError& error) {
+  breaker(store).Failed(now_, error.retry_after, random_);
   actions_.emplace_back(StoreFailing{error});
 }
 

@@ -32,7 +32,7 @@ struct EngineOptions {
   int64_t batch_rows_max = 2000;
   int64_t batches_in_flight_max = 2;
   int64_t piece_rows_max = 4000;
-  int64_t pending_rows_max = 20000;  ///< No piece is read while more changes than this are unsettled.
+  int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes than this again.
   Backoff backoff;
   Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
   uint64_t seed = 0;      ///< Of the backoff's jitter.
@@ -57,17 +57,25 @@ class Engine {
   struct StepRecord {
     StepState state = StepState::kNotNeeded;
     bool touched = false;  ///< Sent at least once, by this batch or the one it was cut from.
+    bool gave_up = false;
     std::optional<StoreError> error;
   };
 
   struct Batch;
 
-  /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4).
+  /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4). Whether it is they or the
+  /// store is then asked of the store: a refusal counts against a group only after a probe has succeeded.
   struct Split {
     Store store = Store::kNeo4j;
-    int64_t outstanding = 0;  ///< Pieces whose answer is not known yet.
-    bool any_accepted = false;
+    int64_t outstanding = 0;  ///< Parts whose answer is not known yet.
+    bool proven = false;      ///< A probe succeeded; what stood alone has been sent once more.
     std::vector<std::shared_ptr<Batch>> refused;  ///< Single groups.
+  };
+
+  /// The splits that wait for a probe of one store.
+  struct Probing {
+    std::vector<std::shared_ptr<Split>> splits;
+    bool running = false;
   };
 
   struct Batch {
@@ -126,19 +134,25 @@ class Engine {
   void Advance(const BatchPtr& batch);
   bool AdvanceStage(const BatchPtr& batch, std::span<const Store> stage);
   void Isolate(const BatchPtr& batch, Store store);
-  void Decide(const std::shared_ptr<Split>& split);
+  void PartAnswered(const std::shared_ptr<Split>& split);
+  void SendProbes();
+  void SendAgain(const std::shared_ptr<Split>& split);
   void Blame(const std::shared_ptr<Split>& split);
+  void GiveUp(const BatchPtr& batch, Store store);
   void Settle(const BatchPtr& batch);
   bool GaveUp(Store store) const;
 
   // engine_failures.cpp: compensation.
-  void Fail(const BatchPtr& batch, std::string failed_step, std::string error_type, const StoreError& error);
+  void Fail(Group group, const Batch* batch, std::string failed_step, std::string error_type,
+            const StoreError& error);
+  std::vector<Store> StepsToUndo(const Group& group, const Batch* batch) const;
+  bool CarriedForward(const RowId& row) const;
   void AdvanceFailure(Failure& failure);
   void FinishFailure(uint64_t id);
 
   Breaker& breaker(Store store) { return breakers_[static_cast<size_t>(store)]; }
   const Breaker& breaker(Store store) const { return breakers_[static_cast<size_t>(store)]; }
-  void StoreFailed(const StoreError& error);
+  void StoreFailed(Store store, const StoreError& error);
   void StoreAnswered(Store store);
   bool Sendable(Store store) { return breaker(store).Allows(now_); }
 
@@ -152,22 +166,23 @@ class Engine {
 
   WaitingSagas waiting_;
   RowSet busy_;    ///< Keys in flight or in compensation.
-  RowSet parked_;  ///< Rows that a later change carries forward.
+  RowSet parked_;  ///< Rows whose next change supersedes a parked one.
   Progress progress_;
   std::array<Breaker, 4> breakers_;
 
   std::map<uint64_t, BatchPtr> batches_;
   std::map<uint64_t, Failure> failures_;
   std::map<uint64_t, Eviction> evictions_;
-  std::map<Store, std::vector<std::shared_ptr<Split>>> probing_;
+  std::map<Store, Probing> probing_;
   uint64_t next_id_ = 1;
 
   bool led_ = false;
   bool reading_ = false;
+  bool window_read_ = false;  ///< The first piece has come: what follows no earlier leader has written.
   enum class Listening { kNo, kArming, kArmed, kWaiting } listening_ = Listening::kNo;
   bool checkpointing_ = false;
   CheckpointRequest checkpoint_;
-  std::vector<RowVersion> superseded_;
+  std::vector<RowVersion> superseded_;  ///< Not yet covered by a checkpoint.
   SagasSucceeded succeeded_;          ///< Settled in the stores, not yet covered by a checkpoint.
   SagasSucceeded in_checkpoint_;
   int64_t active_sagas_ = 0;

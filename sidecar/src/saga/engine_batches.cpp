@@ -51,6 +51,7 @@ void Engine::Advance(const BatchPtr& batch) {
 bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
   bool waiting = false;
   std::optional<Store> refused;
+  std::optional<Store> gave_up;
   for (Store store : stage) {
     StepRecord& step = batch->step(store);
     if (step.state == StepState::kIdle && Sendable(store)) {
@@ -64,18 +65,19 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
       actions_.emplace_back(Write{batch->id, store, std::move(rows)});
     }
     waiting = waiting || step.state == StepState::kIdle || step.state == StepState::kRunning;
-    if (step.state == StepState::kFailed) refused = store;
+    if (step.state == StepState::kFailed) (step.gave_up ? gave_up : refused) = store;
     const bool passed = step.state == StepState::kDone || step.state == StepState::kNotNeeded;
     if (passed && batch->split && batch->split->store == store) {
-      std::shared_ptr<Split> split = std::exchange(batch->split, nullptr);
-      split->any_accepted = split->any_accepted || step.state == StepState::kDone;
-      --split->outstanding;
-      Decide(split);
+      PartAnswered(std::exchange(batch->split, nullptr));
     }
   }
   if (waiting) return false;
-  if (refused) Isolate(batch, batch->split ? batch->split->store : *refused);
-  return !refused;
+  if (gave_up) {
+    GiveUp(batch, *gave_up);
+  } else if (refused) {
+    Isolate(batch, batch->split ? batch->split->store : *refused);
+  }
+  return !gave_up && !refused;
 }
 
 void Engine::On(WriteFinished event) {
@@ -96,21 +98,10 @@ void Engine::On(WriteFinished event) {
     StoreAnswered(event.store);
     return;
   }
-  step.state = StepState::kIdle;
-  StoreFailed(error);
-  if (!GaveUp(event.store)) return;
-  std::vector<Group> groups = std::move(batch->groups);
-  batches_.erase(at);
-  for (Group& group : groups) {
-    auto alone = std::make_shared<Batch>(*batch);
-    alone->groups.clear();
-    alone->groups.push_back(std::move(group));
-    Fail(alone, std::string(StepName(event.store)), "gave_up", error);
-  }
-  if (batch->split) {
-    --batch->split->outstanding;
-    Decide(batch->split);
-  }
+  StoreFailed(event.store, error);
+  step.gave_up = GaveUp(event.store);
+  step.state = step.gave_up ? StepState::kFailed : StepState::kIdle;
+  step.error = error;
 }
 
 /// `store` refused the batch: one group stands at the end of the search, more are halved.
@@ -123,10 +114,8 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
   }
   const std::shared_ptr<Split> split = batch->split;
   if (batch->groups.size() == 1) {
-    --split->outstanding;
     split->refused.push_back(batch);
-    Decide(split);
-    return;
+    return PartAnswered(split);
   }
   const auto middle = batch->groups.begin() + static_cast<std::ptrdiff_t>(batch->groups.size() / 2);
   std::vector<Group> upper(std::make_move_iterator(middle), std::make_move_iterator(batch->groups.end()));
@@ -136,41 +125,71 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
   AddBatch(std::move(upper), batch.get());
 }
 
-/// Once every part has been answered: what stands alone is at fault, unless the store refused everything alike. Then the
-/// store itself is asked first.
-void Engine::Decide(const std::shared_ptr<Split>& split) {
-  if (split->outstanding > 0 || split->refused.empty()) return;
-  if (split->any_accepted) return Blame(split);
-  std::vector<std::shared_ptr<Split>>& asking = probing_[split->store];
-  asking.push_back(split);
-  if (asking.size() == 1) actions_.emplace_back(Probe{split->store});
+/// Once every part has been answered, what stands alone is at fault, if the store is not.
+void Engine::PartAnswered(const std::shared_ptr<Split>& split) {
+  if (--split->outstanding > 0 || split->refused.empty()) return;
+  if (split->proven) return Blame(split);
+  probing_[split->store].splits.push_back(split);
+  SendProbes();
+}
+
+void Engine::SendProbes() {
+  for (auto& [store, probing] : probing_) {
+    if (probing.splits.empty() || probing.running || !Sendable(store)) continue;
+    probing.running = true;
+    breaker(store).Sent();
+    actions_.emplace_back(Probe{store});
+  }
 }
 
 void Engine::On(ProbeFinished event) {
-  const std::vector<std::shared_ptr<Split>> asking = std::exchange(probing_[event.store], {});
+  Probing& probing = probing_[event.store];
+  probing.running = false;
   if (event.status.ok()) {
     StoreAnswered(event.store);
-    for (const std::shared_ptr<Split>& split : asking) Blame(split);
+    for (const std::shared_ptr<Split>& split : std::exchange(probing.splits, {})) SendAgain(split);
     return;
   }
-  StoreError error = event.status.error();
+  const StoreError& error = event.status.error();
   if (error.native_code == kFenced) return StopFor(error);
-  StoreFailed(error);
-  // It is the store: hold, park nothing.
-  for (const std::shared_ptr<Split>& split : asking) {
-    for (const BatchPtr& batch : std::exchange(split->refused, {})) {
-      ++split->outstanding;
-      batch->step(event.store).state = StepState::kIdle;
-      batches_.emplace(batch->id, batch);
-    }
+  // It is the store: hold, park nothing, and ask again.
+  StoreFailed(event.store, error);
+  if (!GaveUp(event.store)) return;
+  for (const std::shared_ptr<Split>& split : std::exchange(probing.splits, {})) Blame(split);
+}
+
+/// The store takes writes. The refusals may be from before it did.
+void Engine::SendAgain(const std::shared_ptr<Split>& split) {
+  split->proven = true;
+  for (const BatchPtr& batch : std::exchange(split->refused, {})) {
+    ++split->outstanding;
+    batch->step(split->store).state = StepState::kIdle;
+    batches_.emplace(batch->id, batch);
   }
 }
 
 void Engine::Blame(const std::shared_ptr<Split>& split) {
   for (const BatchPtr& batch : std::exchange(split->refused, {})) {
     const StoreError error = *batch->step(split->store).error;
-    Fail(batch, std::string(StepName(split->store)), ErrorType(error), error);
+    Fail(std::move(batch->groups.front()), batch.get(), std::string(StepName(split->store)), ErrorType(error),
+         error);
   }
+}
+
+/// Only the groups that need the store are given up; the others go on without them.
+void Engine::GiveUp(const BatchPtr& batch, Store store) {
+  batches_.erase(batch->id);
+  const StoreError error = *batch->step(store).error;
+  std::vector<Group> others;
+  for (Group& group : batch->groups) {
+    if (group.Needs(store)) {
+      Fail(std::move(group), batch.get(), std::string(StepName(store)), "gave_up", error);
+    } else {
+      others.push_back(std::move(group));
+    }
+  }
+  if (!others.empty()) return AddBatch(std::move(others), batch.get());
+  if (batch->split) PartAnswered(batch->split);
 }
 
 void Engine::Settle(const BatchPtr& batch) {

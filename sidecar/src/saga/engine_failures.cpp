@@ -22,29 +22,54 @@ FailureRecord Describe(const Group& group, std::string_view system_identifier) {
   for (const RowWrite& row : group.rows) {
     int64_t first_seq = row.seq;
     for (const ChangePtr& change : row.changes) first_seq = std::min(first_seq, change->seq);
-    record.rows.push_back({row.newest->row, row.newest->mapping->id, row.seq, first_seq, row.changes.front()->seq});
+    record.rows.push_back({.row = row.newest->row,
+                           .mapping = row.newest->mapping->id,
+                           .failed_seq = row.seq,
+                           .first_seq = first_seq,
+                           .oldest_seq = row.changes.front()->seq});
   }
   return record;
 }
 
 }  // namespace
 
-/// The single group of `batch` is at fault. Its keys stay busy until it is settled.
-void Engine::Fail(const BatchPtr& batch, std::string failed_step, std::string error_type, const StoreError& error) {
+/// `group` is at fault; `batch` is what it was sent with, null when it never was. Its keys stay busy until it is settled.
+void Engine::Fail(Group group, const Batch* batch, std::string failed_step, std::string error_type,
+                  const StoreError& error) {
   Failure failure;
   failure.id = next_id_++;
-  failure.group = std::move(batch->groups.front());
-  failure.record = Describe(failure.group, system_identifier_);
-  for (Store store : {Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
-    if (batch->step(store).touched && failure.group.Needs(store)) failure.record.steps.push_back(store);
-  }
+  failure.record = Describe(group, system_identifier_);
+  for (FailureRecord::Row& row : failure.record.rows) row.carried_forward = CarriedForward(row.row);
+  failure.record.steps = StepsToUndo(group, batch);
   failure.record.failed_step = std::move(failed_step);
   failure.record.error_type = std::move(error_type);
   failure.record.native_code = error.native_code;
   failure.record.error = error.message;
   failure.to_undo = failure.record.steps;
+  failure.group = std::move(group);
   actions_.emplace_back(RecordFailure{failure.id, failure.record});
   failures_.emplace(failure.id, std::move(failure));
+}
+
+/// The stores that were sent the group. All it needs, when an earlier leader may have sent it or when a row was parked
+/// before: a store that could not be put back then still holds what is to be undone now.
+std::vector<Store> Engine::StepsToUndo(const Group& group, const Batch* batch) const {
+  const bool anywhere = group.Replayed() || std::any_of(group.rows.begin(), group.rows.end(), [&](const RowWrite& row) {
+                          return parked_.contains(row.newest->row);
+                        });
+  std::vector<Store> steps;
+  for (Store store : {Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
+    if (!options_.targets.contains(store) || !group.Needs(store)) continue;
+    if (anywhere || (batch && batch->steps[static_cast<size_t>(store)].touched)) steps.push_back(store);
+  }
+  return steps;
+}
+
+/// Whether every store has accepted a later change of a row that PostgreSQL still calls parked.
+bool Engine::CarriedForward(const RowId& row) const {
+  const auto names = [&](const RowVersion& each) { return each.row == row; };
+  return std::any_of(superseded_.begin(), superseded_.end(), names) ||
+         (checkpointing_ && std::any_of(checkpoint_.superseded.begin(), checkpoint_.superseded.end(), names));
 }
 
 void Engine::On(FailureRecorded event) {
@@ -84,7 +109,7 @@ void Engine::On(UndoFinished event) {
   if (!event.status.ok()) {
     const StoreError& error = event.status.error();
     if (error.native_code == kFenced) return StopFor(error);
-    if (error.kind != ErrorKind::kPermanent) return StoreFailed(error);
+    if (error.kind != ErrorKind::kPermanent) return StoreFailed(event.store, error);
     failure.outcome = FailureState::kCompensationFailed;
   }
   StoreAnswered(event.store);

@@ -45,7 +45,7 @@ struct SagaKeyHash {
 
 }  // namespace
 
-std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes) {
+std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool replayed) {
   std::unordered_map<SagaKey, std::shared_ptr<Saga>, SagaKeyHash> open;
   std::vector<SagaPtr> sagas;
   for (const ChangePtr& change : changes) {
@@ -54,6 +54,7 @@ std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes) {
       saga = std::make_shared<Saga>();
       saga->aggregate = change->aggregate;
       saga->xid = change->xid;
+      saga->replayed = replayed;
       sagas.push_back(saga);
     }
     saga->changes.push_back(change);
@@ -67,6 +68,10 @@ bool Group::Needs(Store store) const {
   return std::any_of(rows.begin(), rows.end(), [&](const RowWrite& row) {
     return MappingNames(*row.newest->mapping, store);
   });
+}
+
+bool Group::Replayed() const {
+  return std::any_of(sagas.begin(), sagas.end(), [](const SagaPtr& saga) { return saga->replayed; });
 }
 
 const Change* Group::Unencodable() const {

@@ -15,6 +15,7 @@ struct Saga {
   RowId aggregate;
   uint64_t xid = 0;
   std::vector<ChangePtr> changes;  ///< In seq order.
+  bool replayed = false;           ///< An earlier leader may have written it already (rule E10).
 
   int64_t first_seq() const { return changes.front()->seq; }
   int64_t last_seq() const { return changes.back()->seq; }
@@ -23,7 +24,7 @@ struct Saga {
 using SagaPtr = std::shared_ptr<const Saga>;
 
 /// Splits a piece (in seq order) into sagas, ordered by their last seq.
-std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes);
+std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool replayed = false);
 
 /// Sagas that share an aggregate or a row, directly or through each other, coalesced: the newest image of a row stands
 /// for all (rule E2). A group is written and fails as a unit.
@@ -34,6 +35,8 @@ struct Group {
 
   /// Whether any row's mapping names the store.
   bool Needs(Store store) const;
+  /// Whether a store may hold some of it although this leader has not sent it.
+  bool Replayed() const;
   /// The row whose newest change could not be encoded at capture, if there is one.
   const Change* Unencodable() const;
 };

@@ -5,7 +5,9 @@
 namespace apex::saga {
 
 void Progress::PieceRead(const Piece& piece) {
-  for (const ChangePtr& change : piece.changes) unsettled_.emplace(change->seq, change->captured_at_us);
+  for (const ChangePtr& change : piece.changes) {
+    if (window_.try_emplace(change->seq, Entry{change->captured_at_us}).second) ++unsettled_;
+  }
   if (piece.nothing_pending()) return;
   if (!open_) through_ = recorded_ = 0;
   open_ = true;
@@ -13,12 +15,20 @@ void Progress::PieceRead(const Piece& piece) {
   through_ = std::max(through_, piece.through_seq);
 }
 
+void Progress::Settled(const Change& change) {
+  auto at = window_.find(change.seq);
+  if (at == window_.end() || at->second.settled) return;
+  at->second.settled = true;
+  --unsettled_;
+  while (!window_.empty() && window_.begin()->second.settled) window_.erase(window_.begin());
+}
+
 std::optional<CheckpointRequest> Progress::Next() const {
   if (!open_) return std::nullopt;
   CheckpointRequest request;
   request.settled_seq =
-      unsettled_.empty() ? through_ : std::min(through_, unsettled_.begin()->first - 1);
-  request.close = batch_read_ && unsettled_.empty();
+      window_.empty() ? through_ : std::min(through_, window_.begin()->first - 1);
+  request.close = batch_read_ && window_.empty();
   if (!request.close && request.settled_seq <= recorded_) return std::nullopt;
   return request;
 }
@@ -29,8 +39,8 @@ void Progress::Recorded(const CheckpointRequest& request) {
 }
 
 std::optional<int64_t> Progress::oldest_captured_at_us() const {
-  if (unsettled_.empty()) return std::nullopt;
-  return unsettled_.begin()->second;
+  if (window_.empty()) return std::nullopt;
+  return window_.begin()->second.captured_at_us;
 }
 
 }  // namespace apex::saga

@@ -16,7 +16,7 @@ namespace apex::saga {
 class Progress {
  public:
   void PieceRead(const Piece& piece);
-  void Settled(const Change& change) { unsettled_.erase(change.seq); }
+  void Settled(const Change& change);
 
   /// The next checkpoint, or nothing when the last one still says it all.
   std::optional<CheckpointRequest> Next() const;
@@ -25,12 +25,20 @@ class Progress {
 
   /// A whole batch has been read and its checkpoint has not closed it yet: no further piece may be read.
   bool batch_read() const { return batch_read_; }
-  int64_t unsettled() const { return static_cast<int64_t>(unsettled_.size()); }
+  int64_t unsettled() const { return unsettled_; }
+  /// Changes that a successor would read again: the unsettled ones and every one read after the oldest of them.
+  int64_t window() const { return static_cast<int64_t>(window_.size()); }
   /// Capture time of the oldest unsettled change, Unix microseconds.
   std::optional<int64_t> oldest_captured_at_us() const;
 
  private:
-  std::map<int64_t, int64_t> unsettled_;  ///< seq -> captured_at_us
+  struct Entry {
+    int64_t captured_at_us = 0;
+    bool settled = false;
+  };
+
+  std::map<int64_t, Entry> window_;  ///< By seq; the first one is not settled.
+  int64_t unsettled_ = 0;
   int64_t through_ = 0;
   int64_t recorded_ = 0;
   bool open_ = false;
