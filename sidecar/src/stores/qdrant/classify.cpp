@@ -1,0 +1,90 @@
+#include "stores/qdrant/classify.h"
+
+#include <array>
+#include <cmath>
+#include <cstdlib>
+
+namespace apex::qdrant {
+namespace {
+
+bool Contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+/// gRPC says UNAVAILABLE both when it could not connect, so nothing was sent, and when a connection
+/// broke under a request, which may then have been applied. Only the words tell them apart.
+bool ConnectionBroke(std::string_view words) {
+  static constexpr std::array kBroken = {"Socket closed",    "Connection reset", "Broken pipe",
+                                         "GOAWAY",           "keepalive",        "Keepalive",
+                                         "Transport closed", "Stream removed"};
+  for (std::string_view broken : kBroken) {
+    if (Contains(words, broken)) return true;
+  }
+  return false;
+}
+
+/// Qdrant reports some refusals of a request as INTERNAL; these would be refused again.
+bool InternalRefusal(std::string_view words) {
+  return Contains(words, "Wrong input") || Contains(words, "decode Protobuf message");
+}
+
+}  // namespace
+
+ErrorKind Classify(const grpc::Status& status) {
+  switch (status.error_code()) {
+    case grpc::StatusCode::INVALID_ARGUMENT:
+    case grpc::StatusCode::ALREADY_EXISTS:
+    case grpc::StatusCode::OUT_OF_RANGE:
+    case grpc::StatusCode::UNIMPLEMENTED: return ErrorKind::kPermanent;
+    case grpc::StatusCode::INTERNAL:
+      return InternalRefusal(status.error_message()) ? ErrorKind::kPermanent
+                                                     : ErrorKind::kTransient;
+    case grpc::StatusCode::UNAVAILABLE:
+      return ConnectionBroke(status.error_message()) ? ErrorKind::kUnknownOutcome
+                                                     : ErrorKind::kTransient;
+    // The store's condition or set-up, not the row's: a collection that is gone, a key that was
+    // changed, a limit, a shard that recovers. The row is held, never parked for it.
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::PERMISSION_DENIED:
+    case grpc::StatusCode::UNAUTHENTICATED:
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+    case grpc::StatusCode::FAILED_PRECONDITION:
+    case grpc::StatusCode::ABORTED:
+    case grpc::StatusCode::DATA_LOSS: return ErrorKind::kTransient;
+    default:  // CANCELLED, UNKNOWN, DEADLINE_EXCEEDED, and codes yet to be invented.
+      return ErrorKind::kUnknownOutcome;
+  }
+}
+
+std::string_view StatusName(grpc::StatusCode code) {
+  static constexpr std::array<std::string_view, 17> kNames = {"OK",
+                                                              "CANCELLED",
+                                                              "UNKNOWN",
+                                                              "INVALID_ARGUMENT",
+                                                              "DEADLINE_EXCEEDED",
+                                                              "NOT_FOUND",
+                                                              "ALREADY_EXISTS",
+                                                              "PERMISSION_DENIED",
+                                                              "RESOURCE_EXHAUSTED",
+                                                              "FAILED_PRECONDITION",
+                                                              "ABORTED",
+                                                              "OUT_OF_RANGE",
+                                                              "UNIMPLEMENTED",
+                                                              "INTERNAL",
+                                                              "UNAVAILABLE",
+                                                              "DATA_LOSS",
+                                                              "UNAUTHENTICATED"};
+  const auto index = static_cast<size_t>(code);
+  return index < kNames.size() ? kNames[index] : "UNKNOWN";
+}
+
+std::optional<std::chrono::milliseconds> ParseRetryAfter(std::string_view value) {
+  const std::string text(value);
+  char* end = nullptr;
+  const double seconds = std::strtod(text.c_str(), &end);
+  constexpr double kSecondsMax = 3600;
+  if (end == text.c_str() || *end != '\0' || !(seconds >= 0)) return std::nullopt;
+  return std::chrono::milliseconds(std::llround(std::ceil(std::min(seconds, kSecondsMax) * 1000)));
+}
+
+}  // namespace apex::qdrant
