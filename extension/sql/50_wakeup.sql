@@ -16,31 +16,38 @@ COMMENT ON FUNCTION apex.position() IS
   'The place of this transaction in the stream of changes, for apex.wait_synced() after its commit. Assigns a transaction id.';
 
 -- Runs as the owner, since nobody but the sidecar may read the outbox; all it tells is one of three words.
+--
+-- What the cursor's snapshot does not see is what ran when it was taken, looked up one by one, and what began later, a
+-- range of the index on xid. Comparing every xid since the oldest of the running ones would reread all that was delivered
+-- meanwhile.
 CREATE FUNCTION apex.sync_state("position" xid8) RETURNS text
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
-  SET search_path = pg_catalog, pg_temp
-AS $$
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+BEGIN ATOMIC
   SELECT CASE
-    WHEN NOT pg_visible_in_snapshot($1, pg_current_snapshot()) THEN 'waiting'
+    WHEN NOT pg_visible_in_snapshot(sync_state.position, pg_current_snapshot()) THEN 'waiting'
     WHEN EXISTS (
       SELECT FROM apex.saga
-      WHERE state IN ('parked', 'compensation_failed') AND $1 = ANY (xids)) THEN 'parked'
+      WHERE state IN ('parked', 'compensation_failed') AND sync_state.position = ANY (xids)) THEN 'parked'
     WHEN EXISTS (
-      SELECT FROM apex.saga, unnest(xids) AS xid
-      WHERE state = 'compensating' AND xid <= $1) THEN 'waiting'
+      SELECT FROM apex.saga, unnest(xids) AS own(xid)
+      WHERE state = 'compensating' AND own.xid <= sync_state.position) THEN 'waiting'
     WHEN EXISTS (
       SELECT FROM (SELECT DISTINCT pipeline FROM apex.mapping) AS mapped
       LEFT JOIN apex.pipeline AS cursor ON cursor.name = mapped.pipeline
       CROSS JOIN LATERAL (
-        SELECT FROM apex.outbox AS event JOIN apex.mapping ON mapping.id = event.mapping
-        WHERE mapping.pipeline = mapped.pipeline
-          AND event.xid BETWEEN coalesce(pg_snapshot_xmin(cursor.from_snapshot), '0'::xid8) AND $1
-          AND NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.from_snapshot), false)
-          AND NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.to_snapshot) AND event.seq <= cursor.settled, false)
-        LIMIT 1) AS undelivered) THEN 'waiting'
+        SELECT late.xid, late.seq, late.mapping FROM apex.outbox AS late
+        WHERE late.xid = ANY (ARRAY(SELECT pg_snapshot_xip(cursor.from_snapshot))) AND late.xid <= sync_state.position
+        UNION ALL
+        SELECT new.xid, new.seq, new.mapping FROM apex.outbox AS new
+        WHERE new.xid >= coalesce(pg_snapshot_xmax(cursor.from_snapshot), '0'::xid8) AND new.xid <= sync_state.position
+      ) AS event
+      JOIN apex.mapping ON mapping.id = event.mapping AND mapping.pipeline = mapped.pipeline
+      WHERE NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.to_snapshot) AND event.seq <= cursor.settled, false))
+      THEN 'waiting'
     ELSE 'synced'
-  END
-$$;
+  END;
+END;
 COMMENT ON FUNCTION apex.sync_state(xid8) IS
   'Whether all changes up to a position are in the stores: synced, parked (a saga of this very transaction failed for good), or waiting. One look; apex.wait_synced() looks until it is decided.';
 
