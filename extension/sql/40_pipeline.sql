@@ -1,0 +1,476 @@
+-- Pipelines and failed sagas: all that the sidecar reads and writes besides the outbox itself.
+--
+-- The functions run as their owner, so the sidecar's role needs no right on the tables. Each names the epoch it believes
+-- in and raises AX001 when that epoch no longer leads.
+
+CREATE FUNCTION apex.next_xid() RETURNS xid8
+  LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'apex_next_xid';
+COMMENT ON FUNCTION apex.next_xid() IS 'The next transaction id that nobody has been given yet.';
+
+-- Updated in place a few times a batch, hence the free space in its page.
+CREATE TABLE apex.pipeline (
+  name text PRIMARY KEY,
+  epoch bigint NOT NULL DEFAULT 0,
+  leader text,
+  leader_pid int,
+  leader_started timestamptz,
+  heartbeat timestamptz NOT NULL DEFAULT '-infinity',
+  system_identifier bigint NOT NULL,
+  timeline int NOT NULL,
+  from_snapshot pg_snapshot NOT NULL,
+  from_ceiling xid8 NOT NULL,
+  position bigint NOT NULL,
+  to_snapshot pg_snapshot,
+  to_ceiling xid8,
+  to_position bigint,
+  settled bigint NOT NULL DEFAULT 0,
+  handed_out bigint NOT NULL DEFAULT 0,
+  CONSTRAINT batch_is_whole CHECK (num_nulls(to_snapshot, to_ceiling, to_position) IN (0, 3))
+) WITH (fillfactor = 10);
+COMMENT ON TABLE apex.pipeline IS 'One row a pipeline: who leads it and how far it has read the outbox';
+COMMENT ON COLUMN apex.pipeline.leader_started IS 'Start of the leader''s session, which tells it from a later one with the same process id';
+COMMENT ON COLUMN apex.pipeline.from_snapshot IS 'Everything this snapshot sees has been delivered';
+COMMENT ON COLUMN apex.pipeline.from_ceiling IS 'The next unassigned transaction id, read after from_snapshot and position';
+COMMENT ON COLUMN apex.pipeline.position IS 'The outbox sequence between from_snapshot and from_ceiling: no delivered event is above it, no event of a transaction from from_ceiling on is at or below it';
+COMMENT ON COLUMN apex.pipeline.to_snapshot IS 'What this snapshot sees and from_snapshot does not is the open batch; NULL: none is open';
+COMMENT ON COLUMN apex.pipeline.settled IS 'Everything of the open batch up to this seq is settled';
+COMMENT ON COLUMN apex.pipeline.handed_out IS 'End of the last piece of the open batch that was handed out for writing';
+
+CREATE TABLE apex.saga (
+  id uuid PRIMARY KEY,
+  pipeline text NOT NULL,
+  state text NOT NULL DEFAULT 'compensating' CHECK (state IN ('compensating', 'parked', 'compensation_failed')),
+  relation regclass NOT NULL,
+  key jsonb NOT NULL,
+  xids xid8[] NOT NULL,
+  steps text[] NOT NULL,
+  failed_step text NOT NULL,
+  error_type text NOT NULL,
+  native_code text NOT NULL,
+  error text NOT NULL,
+  traceparent text,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  settled_at timestamptz
+);
+COMMENT ON TABLE apex.saga IS 'Sagas that failed for good: being compensated, parked, or with a compensation that failed';
+COMMENT ON COLUMN apex.saga.steps IS 'The steps to undo, in the order they ran';
+
+-- A row is parked in one saga at a time: the newest that failed.
+CREATE TABLE apex.saga_row (
+  saga uuid NOT NULL REFERENCES apex.saga ON DELETE CASCADE,
+  relation regclass NOT NULL,
+  key jsonb NOT NULL,
+  mapping int NOT NULL,
+  failed_seq bigint NOT NULL,
+  accepted_seq bigint NOT NULL,
+  accepted jsonb,
+  accepted_embedding bytea,
+  PRIMARY KEY (relation, key)
+);
+CREATE INDEX ON apex.saga_row (saga);
+COMMENT ON TABLE apex.saga_row IS 'Rows of failed sagas with the image the stores had accepted before; NULL: the row was not there';
+
+CREATE TABLE apex.saga_event (
+  saga uuid NOT NULL REFERENCES apex.saga ON DELETE CASCADE,
+  LIKE apex.outbox,
+  PRIMARY KEY (seq)
+);
+CREATE INDEX ON apex.saga_event (saga);
+COMMENT ON TABLE apex.saga_event IS 'Copies of the events of failed sagas; images are erased once the saga is parked';
+
+-- A pipeline's row goes into a dump for its epoch, which the stores' fences remember, and its position, which their
+-- versions do not exceed by much. The cursor itself means nothing elsewhere: start_cursor replaces it.
+SELECT pg_catalog.pg_extension_config_dump('apex.pipeline', '');
+-- A table that was dropped would come back as a number that may be some other table's.
+SELECT pg_catalog.pg_extension_config_dump('apex.saga', 'WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)');
+SELECT pg_catalog.pg_extension_config_dump('apex.saga_row', $$WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)
+  AND saga IN (SELECT id FROM apex.saga WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class))$$);
+SELECT pg_catalog.pg_extension_config_dump('apex.saga_event',
+  'WHERE saga IN (SELECT id FROM apex.saga WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class))');
+
+-- ---- The cursor ----
+
+CREATE FUNCTION apex.current_history(OUT system_identifier bigint, OUT timeline int)
+  LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  -- The control file learns a new timeline only at its next checkpoint, the name of the WAL file at once. A standby writes
+  -- no WAL, and nobody leads there.
+  SELECT s.system_identifier,
+         CASE WHEN NOT pg_is_in_recovery() THEN ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int END
+    FROM pg_control_system() s;
+END;
+COMMENT ON FUNCTION apex.current_history() IS 'Which cluster this is and which timeline it writes';
+
+CREATE FUNCTION apex.start_cursor() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  own xid8 := pg_current_xact_id();
+  seen pg_snapshot := pg_current_snapshot();
+  running xid8[];
+BEGIN
+  -- A transaction sees itself, but what it writes after this has still to be delivered once it commits.
+  SELECT array_agg(xid ORDER BY xid) INTO running
+    FROM (SELECT pg_snapshot_xip(seen) AS xid UNION SELECT own WHERE own < pg_snapshot_xmax(seen)) every;
+  NEW.from_snapshot := format('%s:%s:%s', least(pg_snapshot_xmin(seen), own), pg_snapshot_xmax(seen),
+                              array_to_string(running, ','));
+  -- Only a dump brings a history along. The sequence of this database does not continue that one, so the row is marked
+  -- as of none, and its position stays for the next leader to jump over.
+  IF NEW.system_identifier IS NULL THEN
+    SELECT h.system_identifier, h.timeline INTO NEW.system_identifier, NEW.timeline FROM apex.current_history() h;
+    NEW.position := coalesce(pg_sequence_last_value('apex.outbox_seq'), 0);
+  ELSE
+    NEW.system_identifier := 0;
+    NEW.position := greatest(NEW.position, NEW.to_position);
+  END IF;
+  NEW.to_snapshot := NULL;
+  NEW.to_ceiling := NULL;
+  NEW.to_position := NULL;
+  NEW.settled := 0;
+  NEW.handed_out := 0;
+  NEW.from_ceiling := apex.next_xid();
+  RETURN NEW;
+END
+$$;
+COMMENT ON FUNCTION apex.start_cursor() IS 'Gives a new pipeline a cursor before which everything committed so far lies, and nothing else';
+
+CREATE TRIGGER start_cursor BEFORE INSERT ON apex.pipeline
+  FOR EACH ROW EXECUTE FUNCTION apex.start_cursor();
+
+-- ---- Leadership ----
+
+CREATE FUNCTION apex.raise_fenced() RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RAISE EXCEPTION 'apex: this epoch no longer leads' USING ERRCODE = 'AX001';
+END
+$$;
+COMMENT ON FUNCTION apex.raise_fenced() IS 'What every call of a replaced leader ends in';
+
+CREATE FUNCTION apex.lead(pipeline text, leader text, lease_ms int,
+                          OUT epoch bigint, OUT another_history boolean, OUT settled bigint, OUT handed_out bigint,
+                          OUT system_identifier bigint)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  -- Above anything that the lost or the other history can have given out since.
+  seq_jump CONSTANT bigint := 1::bigint << 40;
+  epoch_jump CONSTANT bigint := 1000000;
+  p apex.pipeline;
+  history record;
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  INSERT INTO apex.pipeline (name) SELECT lead.pipeline
+    WHERE NOT EXISTS (SELECT FROM apex.pipeline l WHERE l.name = lead.pipeline) ON CONFLICT DO NOTHING;
+  SELECT * INTO p FROM apex.pipeline l WHERE l.name = lead.pipeline;
+  IF p.leader <> lead.leader AND p.heartbeat > clock_timestamp() - lease_ms * interval '1 ms' THEN
+    RETURN;
+  END IF;
+
+  -- Before the row is locked: the late leader may hold that lock.
+  PERFORM pg_terminate_backend(a.pid) FROM pg_stat_activity a
+    WHERE a.pid = p.leader_pid AND a.backend_start = p.leader_started AND a.pid <> pg_backend_pid();
+  SELECT * INTO p FROM apex.pipeline l WHERE l.name = lead.pipeline AND l.epoch = p.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    RETURN;  -- Somebody else was faster.
+  END IF;
+
+  SELECT * INTO history FROM apex.current_history();
+  another_history := (p.system_identifier, p.timeline) IS DISTINCT FROM (history.system_identifier, history.timeline);
+  IF another_history THEN
+    PERFORM setval('apex.outbox_seq',
+                   greatest(pg_sequence_last_value('apex.outbox_seq'), p.position, p.to_position) + seq_jump);
+    p.epoch := p.epoch + epoch_jump;
+  END IF;
+  IF p.system_identifier <> history.system_identifier THEN
+    -- The snapshots speak of another cluster's transactions: begin before everything that the outbox still holds. On
+    -- another timeline of the same cluster they travelled in the same WAL as the outbox and stay true.
+    p.from_snapshot := '1:1:';
+    p.from_ceiling := '1';
+    p.position := 0;
+    p.to_snapshot := NULL;
+    p.to_ceiling := NULL;
+    p.to_position := NULL;
+    p.settled := 0;
+    p.handed_out := 0;
+  END IF;
+
+  epoch := p.epoch + 1;
+  system_identifier := history.system_identifier;
+  settled := p.settled;
+  handed_out := CASE WHEN p.to_snapshot IS NOT NULL THEN p.handed_out END;
+  UPDATE apex.pipeline l
+     SET epoch = lead.epoch, leader = lead.leader, leader_pid = pg_backend_pid(), heartbeat = clock_timestamp(),
+         leader_started = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()),
+         system_identifier = history.system_identifier, timeline = history.timeline,
+         from_snapshot = p.from_snapshot, from_ceiling = p.from_ceiling, position = p.position,
+         to_snapshot = p.to_snapshot, to_ceiling = p.to_ceiling, to_position = p.to_position,
+         settled = p.settled, handed_out = p.handed_out
+   WHERE l.name = p.name;
+END
+$$;
+COMMENT ON FUNCTION apex.lead(text, text, int) IS
+  'Takes the lead of a pipeline and ends the old leader''s session. All NULL while the heartbeat of a leader of another name is younger than the lease. (settled, handed_out] is the window that the last leader may have written; handed_out NULL: no batch is open.';
+
+CREATE FUNCTION apex.heartbeat(pipeline text, epoch bigint) RETURNS boolean
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- Losing one in a crash only makes the leader look late.
+  PERFORM set_config('synchronous_commit', 'off', true);
+  UPDATE apex.pipeline l SET heartbeat = clock_timestamp() WHERE l.name = heartbeat.pipeline AND l.epoch = heartbeat.epoch;
+  RETURN FOUND;
+END
+$$;
+COMMENT ON FUNCTION apex.heartbeat(text, bigint) IS 'A sign of life of the leader; false when the epoch no longer leads';
+
+CREATE FUNCTION apex.resign(pipeline text, epoch bigint) RETURNS void
+  LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  UPDATE apex.pipeline l SET heartbeat = '-infinity' WHERE l.name = resign.pipeline AND l.epoch = resign.epoch;
+END;
+COMMENT ON FUNCTION apex.resign(text, bigint) IS 'Ends a leader''s lease early, so that a standby need not wait for it';
+
+-- ---- Reading ----
+
+CREATE FUNCTION apex.batch_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int) RETURNS SETOF apex.outbox
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  -- The outbox has no statistics. Only walks of its indexes in seq order serve, whatever the planner would guess.
+  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+  SET jit = off
+AS $$
+DECLARE
+  mappings int[] := ARRAY(SELECT m.id FROM apex.mapping m WHERE m.pipeline = batch.name);
+  stragglers xid8[] := ARRAY(
+    SELECT xid FROM pg_snapshot_xip(batch.from_snapshot) xid WHERE pg_visible_in_snapshot(xid, batch.to_snapshot)
+    UNION ALL
+    SELECT x::text::xid8 FROM generate_series(pg_snapshot_xmax(batch.from_snapshot)::text::bigint,
+                                              batch.from_ceiling::text::bigint - 1) x
+     WHERE pg_visible_in_snapshot(x::text::xid8, batch.to_snapshot));
+BEGIN
+  upto_seq := least(upto_seq, batch.to_position);
+  RETURN QUERY
+    SELECT every.* FROM (
+      -- A call of xid8ge, not its operator, so that the index on xid is no candidate. An event of a row that is parked at
+      -- a version not lower is part of that failure.
+      (SELECT o.* FROM apex.outbox o
+        WHERE o.seq > greatest(after_seq, batch.position) AND o.seq <= upto_seq
+          AND xid8ge(o.xid, batch.from_ceiling) AND pg_visible_in_snapshot(o.xid, batch.to_snapshot)
+          AND o.mapping = ANY (mappings)
+          AND o.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                 WHERE r.relation = o.relation AND r.key = o.key), 0)
+        ORDER BY o.seq LIMIT rows_max)
+      UNION ALL
+      (SELECT late.* FROM unnest(stragglers) straggler(xid)
+        CROSS JOIN LATERAL (
+          SELECT o.* FROM apex.outbox o
+           WHERE o.xid = straggler.xid AND o.seq > after_seq AND o.seq <= upto_seq
+             AND o.mapping = ANY (mappings)
+             AND o.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                    WHERE r.relation = o.relation AND r.key = o.key), 0)
+           ORDER BY o.seq LIMIT rows_max) late)
+    ) every ORDER BY every.seq LIMIT rows_max;
+END
+$$;
+COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int) IS
+  'Events of an open batch with after_seq < seq <= upto_seq, in seq order: what to_snapshot sees and from_snapshot did not';
+
+CREATE FUNCTION apex.read_piece(pipeline text, epoch bigint, after_seq bigint, rows_max int, upto_seq bigint DEFAULT NULL)
+  RETURNS SETOF apex.outbox
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '32MB'
+AS $$
+DECLARE
+  -- How far beyond a piece the rest of its sagas is looked for. The handed-out window depends on it: see the contract.
+  lookahead CONSTANT bigint := 16384;
+  -- An idle cursor that lets this many events of other pipelines pass moves, so that it neither rereads nor keeps them.
+  idle_max CONSTANT bigint := 4096;
+  p apex.pipeline;
+  opening boolean;
+BEGIN
+  SELECT * INTO p FROM apex.pipeline l WHERE l.name = read_piece.pipeline AND l.epoch = read_piece.epoch;
+  IF NOT FOUND THEN
+    PERFORM apex.raise_fenced();
+  END IF;
+  opening := p.to_snapshot IS NULL;
+  IF opening THEN
+    -- In this order. What the snapshot sees drew its seq before the position is read, and what gets an xid after the
+    -- ceiling is read draws its seq after.
+    p.to_snapshot := pg_current_snapshot();
+    p.to_position := coalesce(pg_sequence_last_value('apex.outbox_seq'), 0);
+    p.to_ceiling := apex.next_xid();
+  END IF;
+
+  -- Durable before anything is written elsewhere; the flush also covers every commit that the snapshot sees.
+  PERFORM set_config('synchronous_commit', 'on', true);
+  RETURN QUERY
+    WITH piece AS MATERIALIZED (
+      SELECT * FROM apex.batch_events(p, read_piece.after_seq, read_piece.upto_seq,
+                                      CASE WHEN read_piece.upto_seq IS NULL THEN read_piece.rows_max END)
+    ), finish AS MATERIALIZED (
+      SELECT max(seq) AS seq, read_piece.upto_seq IS NOT NULL OR count(*) = read_piece.rows_max AS full_piece FROM piece
+    ), recorded AS (
+      UPDATE apex.pipeline l
+         SET to_snapshot = p.to_snapshot, to_position = p.to_position, to_ceiling = p.to_ceiling,
+             handed_out = greatest(l.handed_out, f.seq)
+        FROM finish f WHERE l.name = p.name AND l.epoch = p.epoch AND f.seq IS NOT NULL
+    ), rest AS (
+      SELECT ahead.* FROM finish f
+        CROSS JOIN LATERAL apex.batch_events(p, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END) ahead
+       WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
+          IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
+    )
+    SELECT * FROM piece UNION ALL SELECT * FROM rest ORDER BY seq;
+
+  IF FOUND THEN
+    -- The update above finds nothing when a successor came in between.
+    PERFORM FROM apex.pipeline l WHERE l.name = p.name AND l.epoch = p.epoch;
+    IF NOT FOUND THEN
+      PERFORM apex.raise_fenced();
+    END IF;
+  ELSIF opening AND p.to_position > p.position + idle_max THEN
+    UPDATE apex.pipeline l
+       SET from_snapshot = p.to_snapshot, from_ceiling = p.to_ceiling, position = p.to_position
+     WHERE l.name = p.name AND l.epoch = p.epoch;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.read_piece(text, bigint, bigint, int, bigint) IS
+  'The next rows_max events of the open batch after a seq, followed by the rest of their sagas within the look-ahead; opens a batch when none is open and something is pending. With upto_seq: everything up to that seq instead. Records what it hands out; writes nothing when it returns nothing.';
+
+CREATE FUNCTION apex.checkpoint(pipeline text, epoch bigint, settled bigint, superseded jsonb, close boolean) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  p apex.pipeline;
+BEGIN
+  -- One that a crash loses is repeated after the replay. It is never older than the next batch, whose commit is flushed.
+  PERFORM set_config('synchronous_commit', 'off', true);
+  SELECT * INTO p FROM apex.pipeline l
+   WHERE l.name = checkpoint.pipeline AND l.epoch = checkpoint.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    PERFORM apex.raise_fenced();
+  END IF;
+  IF close AND checkpoint.settled < p.handed_out THEN
+    RAISE EXCEPTION 'apex: a batch that is settled up to % cannot be closed, % was handed out', checkpoint.settled, p.handed_out
+      USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+
+  IF close AND p.to_snapshot IS NOT NULL THEN
+    UPDATE apex.pipeline l
+       SET from_snapshot = l.to_snapshot, from_ceiling = l.to_ceiling, position = l.to_position,
+           to_snapshot = NULL, to_ceiling = NULL, to_position = NULL, settled = 0, handed_out = 0
+     WHERE l.name = p.name;
+  ELSIF p.to_snapshot IS NOT NULL AND checkpoint.settled > p.settled THEN
+    UPDATE apex.pipeline l SET settled = checkpoint.settled WHERE l.name = p.name;
+  END IF;
+
+  IF jsonb_array_length(superseded) > 0 THEN
+    DELETE FROM apex.saga_row r USING jsonb_to_recordset(superseded) AS newer(relation oid, key jsonb, seq bigint)
+     WHERE r.relation = newer.relation::regclass AND r.key = newer.key AND r.failed_seq < newer.seq;
+    PERFORM apex.delete_empty_sagas(p.name);
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.checkpoint(text, bigint, bigint, jsonb, boolean) IS
+  'Everything of the open batch up to settled is settled; with close the whole batch is, and the cursor moves past it. superseded: parked rows, as {relation, key, seq}, that a later change has carried forward. Repeating it does nothing.';
+
+-- ---- Failed sagas ----
+
+CREATE FUNCTION apex.delete_empty_sagas(pipeline text) RETURNS void
+  LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  DELETE FROM apex.saga s
+   WHERE s.pipeline = delete_empty_sagas.pipeline AND NOT EXISTS (SELECT FROM apex.saga_row r WHERE r.saga = s.id);
+END;
+COMMENT ON FUNCTION apex.delete_empty_sagas(text) IS 'Deletes the sagas of which no row is left, with their events';
+
+CREATE FUNCTION apex.undo_rows(saga uuid)
+  RETURNS TABLE (relation oid, key jsonb, mapping int, failed_seq bigint, accepted_seq bigint, accepted jsonb,
+                 accepted_embedding bytea, images text[])
+  LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT r.relation::oid, r.key, r.mapping, r.failed_seq, r.accepted_seq, r.accepted, r.accepted_embedding,
+         (SELECT coalesce(array_agg(DISTINCT image::text), '{}')
+            FROM apex.saga_event e CROSS JOIN LATERAL (VALUES (e.before), (e.after)) each(image)
+           WHERE e.saga = r.saga AND e.relation = r.relation::oid AND e.key = r.key AND image IS NOT NULL)
+    FROM apex.saga_row r WHERE r.saga = undo_rows.saga ORDER BY r.failed_seq;
+END;
+COMMENT ON FUNCTION apex.undo_rows(uuid) IS 'What a failed saga has to put back, with every image it involved';
+
+CREATE FUNCTION apex.record_failure(pipeline text, epoch bigint, saga jsonb)
+  RETURNS TABLE (relation oid, key jsonb, mapping int, failed_seq bigint, accepted_seq bigint, accepted jsonb,
+                 accepted_embedding bytea, images text[])
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET enable_seqscan = off SET jit = off
+AS $$
+#variable_conflict use_column
+DECLARE
+  saga_id CONSTANT uuid := saga ->> 'id';
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  PERFORM FROM apex.pipeline l
+    WHERE l.name = record_failure.pipeline AND l.epoch = record_failure.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    PERFORM apex.raise_fenced();
+  END IF;
+
+  INSERT INTO apex.saga (id, pipeline, relation, key, xids, steps, failed_step, error_type, native_code, error, traceparent)
+  SELECT saga_id, record_failure.pipeline, s.relation::regclass, s.key, s.xids, s.steps, s.failed_step, s.error_type,
+         s.native_code, s.error, nullif(s.traceparent, '')
+    FROM jsonb_to_record(record_failure.saga) AS s(relation oid, key jsonb, xids xid8[], steps text[], failed_step text,
+                                                   error_type text, native_code text, error text, traceparent text)
+  ON CONFLICT (id) DO NOTHING;
+  IF FOUND THEN
+    INSERT INTO apex.saga_event
+    SELECT saga_id, o.* FROM apex.outbox o
+     WHERE o.seq = ANY (ARRAY(SELECT seq::bigint FROM jsonb_array_elements_text(record_failure.saga -> 'events') seq))
+    ON CONFLICT (seq) DO UPDATE SET saga = excluded.saga;
+
+    -- The image that was accepted is the one before the row's oldest event; a row that is parked already brings the one
+    -- from before its first failure. An old embedding that is there but empty stands for none.
+    INSERT INTO apex.saga_row AS parked
+    SELECT saga_id, r.relation::regclass, r.key, r.mapping, r.failed_seq, r.first_seq - 1, e.before,
+           CASE WHEN e.before IS NOT NULL THEN nullif(coalesce(e.old_embedding, e.embedding), ''::bytea) END
+      FROM jsonb_to_recordset(record_failure.saga -> 'rows')
+             AS r(relation oid, key jsonb, mapping int, failed_seq bigint, first_seq bigint, oldest_seq bigint)
+      LEFT JOIN apex.saga_event e ON e.seq = r.oldest_seq
+    ON CONFLICT (relation, key) DO UPDATE
+      SET saga = excluded.saga, mapping = excluded.mapping, failed_seq = excluded.failed_seq,
+          accepted_seq = excluded.accepted_seq;
+    PERFORM apex.delete_empty_sagas(record_failure.pipeline);
+  END IF;
+  RETURN QUERY SELECT * FROM apex.undo_rows(saga_id);
+END
+$$;
+COMMENT ON FUNCTION apex.record_failure(text, bigint, jsonb) IS
+  'Writes down a failed saga, its events and the images accepted before it, ahead of its compensation; returns what to put back. Repeating it only returns.';
+
+CREATE FUNCTION apex.settle_failure(pipeline text, epoch bigint, saga uuid, state text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM set_config('synchronous_commit', 'on', true);
+  PERFORM FROM apex.pipeline l
+    WHERE l.name = settle_failure.pipeline AND l.epoch = settle_failure.epoch FOR NO KEY UPDATE;
+  IF NOT FOUND THEN
+    PERFORM apex.raise_fenced();
+  END IF;
+  UPDATE apex.saga s SET state = settle_failure.state, settled_at = clock_timestamp() WHERE s.id = settle_failure.saga;
+  IF settle_failure.state = 'parked' THEN
+    UPDATE apex.saga_event e SET before = NULL, after = NULL, embedding = NULL, old_embedding = NULL
+     WHERE e.saga = settle_failure.saga;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.settle_failure(text, bigint, uuid, text) IS
+  'Ends a compensation as parked, which erases the images of its events, or compensation_failed';
+
+REVOKE ALL ON FUNCTION
+  apex.next_xid(), apex.current_history(), apex.start_cursor(), apex.raise_fenced(),
+  apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint),
+  apex.batch_events(apex.pipeline, bigint, bigint, int), apex.read_piece(text, bigint, bigint, int, bigint),
+  apex.checkpoint(text, bigint, bigint, jsonb, boolean), apex.delete_empty_sagas(text), apex.undo_rows(uuid),
+  apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text)
+FROM PUBLIC;
