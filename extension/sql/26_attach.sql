@@ -1,0 +1,258 @@
+-- apex.attach and apex.detach.
+--
+-- Any owner of a table may call them. They are C++ functions that check, as the caller, that the caller owns the table, and
+-- then call apex.attach_table and apex.detach_table, which run as the extension's owner: creating the trigger and writing
+-- apex.mapping takes rights that a table's owner does not have.
+
+-- Every column in an image: the key and whatever a part of the mapping names, in table order, without the embedding.
+CREATE FUNCTION apex.image_columns(relation regclass, spec jsonb, cached text[]) RETURNS jsonb
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  embedding text := spec #>> '{vector,embedding}';
+  names text[];
+BEGIN
+  SELECT array_agg(n) INTO names FROM (
+    SELECT jsonb_path_query(spec, '$.key[*].column') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.aggregate.column') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.graph.properties[*]') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.graph.relations[*].via[*]') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.graph.from.columns[*]') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.graph.to.columns[*]') #>> '{}'
+    UNION SELECT jsonb_path_query(spec, '$.vector.payload[*]') #>> '{}'
+    UNION SELECT apex.template_columns(jsonb_path_query(spec, '$.cache.invalidate[*]') #>> '{}')
+    UNION SELECT apex.template_columns(spec #>> '{cache,entry}')
+    UNION SELECT unnest(cached)
+  ) every(n);
+  IF embedding = ANY (names) THEN
+    PERFORM apex.refuse('22023', format('embedding column "%s" is mapped as a value, too', embedding),
+                        'Embeddings go to the vector store alone.', 'Leave it out of properties, payload, templates and columns.');
+  END IF;
+  RETURN (SELECT jsonb_agg(apex.column_spec(relation, a.attname, 'the mapping') ORDER BY a.attnum)
+            FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = ANY (names) AND NOT a.attisdropped);
+END
+$$;
+COMMENT ON FUNCTION apex.image_columns(regclass, jsonb, text[]) IS 'The columns that before and after hold';
+
+-- What the cached JSON is asked to hold. A table in write mode that is mapped to nothing else is cached whole.
+CREATE FUNCTION apex.cached_columns(relation regclass, spec jsonb, cache jsonb) RETURNS text[]
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT coalesce(apex.text_list(cache, 'columns', 'cache'),
+                  CASE WHEN spec #>> '{cache,mode}' = 'write' AND jsonb_typeof(spec -> 'graph') = 'null' AND jsonb_typeof(spec -> 'vector') = 'null'
+                       THEN (SELECT array_agg(attname::text) FROM pg_attribute
+                              WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v') END);
+END;
+COMMENT ON FUNCTION apex.cached_columns(regclass, jsonb, jsonb) IS 'The columns that the cache part asks for; NULL: whatever is mapped';
+
+CREATE FUNCTION apex.resolve(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, pipeline text) RETURNS jsonb
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  -- Unquoted: quoting rules change between versions, and ids are derived from this name.
+  spec jsonb := jsonb_build_object('key', apex.key_spec(relation), 'table',
+    (SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation));
+  cached text[];
+BEGIN
+  IF num_nonnulls(graph, vector, cache) = 0 THEN
+    PERFORM apex.refuse('22023', format('nothing to map table %s to', relation), 'graph, vector and cache are all NULL.',
+                        'Give at least one of them.');
+  END IF;
+  spec := spec || jsonb_build_object('aggregate', apex.aggregate_spec(relation, aggregate::text, spec, pipeline));
+  spec := spec || jsonb_build_object('graph', apex.graph_spec(relation, graph, spec, pipeline),
+                                     'vector', apex.vector_spec(relation, vector));
+  spec := spec || jsonb_build_object('cache', apex.cache_spec(relation, cache, spec -> 'key',
+                                                              nullif(spec -> 'aggregate', 'null')));
+  cached := apex.cached_columns(relation, spec, cache);
+  spec := spec || jsonb_build_object('columns', apex.image_columns(relation, spec, cached),
+                                     'embedding', apex.column_spec(relation, spec #>> '{vector,embedding}', 'vector') - 'kind' - 'not_null');
+  IF cache IS NOT NULL THEN
+    spec := jsonb_set(spec, '{cache,columns}', (
+      SELECT jsonb_agg(c -> 'column' ORDER BY place) FROM jsonb_array_elements(spec -> 'columns') WITH ORDINALITY AS every(c, place)
+       WHERE cached IS NULL OR c ->> 'column' = ANY (cached) OR spec -> 'key' @> jsonb_build_array(jsonb_build_object('column', c -> 'column'))));
+  END IF;
+  RETURN spec;
+END
+$$;
+COMMENT ON FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text) IS 'The spec of a mapping';
+
+-- What a mapping claims for itself alone.
+CREATE FUNCTION apex.claims(spec jsonb, OUT what text, OUT name text) RETURNS SETOF record
+  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT c.what, c.name FROM (VALUES
+    ('label', spec #>> '{graph,label}'), ('relationship type', spec #>> '{graph,type}'),
+    ('collection', spec #>> '{vector,collection}'), ('cache entry', nullif(spec #>> '{cache,entry}', ''))) c(what, name)
+   WHERE c.name IS NOT NULL;
+END;
+COMMENT ON FUNCTION apex.claims(jsonb) IS 'Label, relationship type, collection and cache entry of a mapping';
+
+-- A node's relationships are replaced type by type, which would take those that a join table made.
+CREATE FUNCTION apex.replaced_type(node jsonb, edge jsonb) RETURNS text
+  LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT edge #>> '{graph,type}'
+   WHERE edge #> '{graph,from,label}' = node #> '{graph,label}'
+     AND node #> '{graph,relations}' @> jsonb_build_array(jsonb_build_object('type', edge #> '{graph,type}'));
+END;
+COMMENT ON FUNCTION apex.replaced_type(jsonb, jsonb) IS 'The relationship type that a node table and a join table would both write, if there is one';
+
+CREATE FUNCTION apex.check_clash(relation regclass, spec jsonb) RETURNS void
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  other record;
+BEGIN
+  SELECT m.relation, clash.what, clash.name INTO other
+    FROM apex.mapping m
+    CROSS JOIN LATERAL (
+      (SELECT what, name FROM apex.claims(check_clash.spec) INTERSECT SELECT what, name FROM apex.claims(m.spec))
+      UNION ALL SELECT 'relationship type', apex.replaced_type(check_clash.spec, m.spec)
+      UNION ALL SELECT 'relationship type', apex.replaced_type(m.spec, check_clash.spec)
+    ) clash(what, name)
+   WHERE m.active AND m.relation <> check_clash.relation AND clash.name IS NOT NULL ORDER BY m.id LIMIT 1;
+  IF FOUND THEN
+    PERFORM apex.refuse('42710', format('%s "%s" is already used by table %s', other.what, other.name, other.relation),
+                        'Two tables on one would overwrite and delete each other''s rows.', format('Choose another %s.', other.what));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.check_clash(regclass, jsonb) IS 'Refuses a label, relationship type, collection or entry that another attached table has';
+
+CREATE FUNCTION apex.check_options(on_failure text, handler regprocedure, backfill boolean, pipeline text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF on_failure IN ('revert', 'call') THEN
+    PERFORM apex.refuse('0A000', format('on_failure => ''%s'' is not supported in version 1.0', on_failure), 'A saga that failed for good is compensated and parked.',
+                        'Use on_failure => ''park'' and look at apex.failed_sagas.');
+  ELSIF on_failure IS DISTINCT FROM 'park' THEN
+    PERFORM apex.refuse('22023', format('on_failure cannot be %s', coalesce(quote_literal(on_failure), 'NULL')), 'There is: park.', 'Leave it out.');
+  ELSIF handler IS NOT NULL THEN
+    PERFORM apex.refuse('0A000', 'handler is not supported in version 1.0', 'It belongs to on_failure => ''call''.', 'Leave it out.');
+  ELSIF backfill IS DISTINCT FROM false THEN
+    PERFORM apex.refuse('0A000', 'backfill => true is not supported in version 1.0', 'Rows that are there already are not sent.',
+                        'Attach before loading, or call apex.refresh for each row.');
+  ELSIF coalesce(btrim(pipeline), '') = '' OR length(pipeline) > 63 THEN
+    PERFORM apex.refuse('22023', format('pipeline cannot be %s', coalesce(quote_literal(pipeline), 'NULL')), 'It is a name of 1 to 63 characters.', 'Leave it out for the pipeline "default".');
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.check_options(text, regprocedure, boolean, text) IS 'Refuses what version 1.0 cannot do';
+
+CREATE FUNCTION apex.create_triggers(relation regclass) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  part regclass;
+BEGIN
+  EXECUTE format('CREATE TRIGGER apex_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION apex.capture()', relation);
+  -- ALWAYS: what logical replication applies here is a committed change like any other.
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER apex_capture', relation);
+  FOR part IN SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) LOOP
+    EXECUTE format('CREATE TRIGGER apex_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION apex.refuse_truncate()', part);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION apex.create_triggers(regclass) IS 'Creates apex_capture and apex_truncate, the latter on each partition, too';
+
+CREATE FUNCTION apex.attach_table(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
+                                  handler regprocedure, backfill boolean, pipeline text) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  spec jsonb;
+  rows_there bigint;
+BEGIN
+  PERFORM apex.check_options(on_failure, handler, backfill, pipeline);
+  PERFORM apex.check_table(relation);
+  -- One attach at a time, so that no two take the same label.
+  LOCK TABLE apex.mapping IN SHARE ROW EXCLUSIVE MODE;
+  UPDATE apex.mapping m SET active = false WHERE m.active AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation);
+  IF EXISTS (SELECT FROM apex.mapping m WHERE m.relation = attach_table.relation AND m.active) THEN
+    PERFORM apex.refuse('42710', format('table %s is already attached', relation), 'A table has one mapping at a time.',
+                        'To change its mapping, apex.detach it and attach it again.');
+  END IF;
+  spec := apex.resolve(relation, graph, vector, cache, aggregate, pipeline);
+  PERFORM apex.check_clash(relation, spec);
+
+  -- Counted before the trigger's lock makes writers wait.
+  EXECUTE format('SELECT count(*) FROM %s', relation) INTO rows_there;
+  IF rows_there > 0 THEN
+    RAISE NOTICE 'table % has % rows that were there before it was attached', relation, rows_there
+      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.refresh for single rows.';
+  END IF;
+  INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec, aggregate)
+    VALUES (relation, relation::oid, pipeline, on_failure, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
+  INSERT INTO apex.pipeline (name) SELECT pipeline
+    WHERE NOT EXISTS (SELECT FROM apex.pipeline p WHERE p.name = attach_table.pipeline) ON CONFLICT DO NOTHING;
+  PERFORM apex.create_triggers(relation);
+END
+$$;
+COMMENT ON FUNCTION apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS
+  'What apex.attach does once it has checked that the caller owns the table';
+
+CREATE FUNCTION apex.detach_table(relation regclass, purge boolean) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  part regclass;
+  label jsonb;
+  dependent regclass;
+BEGIN
+  IF purge IS DISTINCT FROM false THEN
+    PERFORM apex.refuse('0A000', 'purge => true is not supported in version 1.0', 'What the stores hold of the table stays there.',
+                        'DELETE the rows and wait until that has arrived, then detach.');
+  END IF;
+  LOCK TABLE apex.mapping IN SHARE ROW EXCLUSIVE MODE;
+  SELECT m.spec #> '{graph,label}' INTO label FROM apex.mapping m WHERE m.relation = detach_table.relation AND m.active;
+  IF NOT FOUND THEN
+    PERFORM apex.refuse('55000', format('table %s is not attached', relation), 'It has no active mapping in apex.mapping.', 'Nothing needs to be done.');
+  END IF;
+  SELECT m.relation INTO dependent FROM apex.mapping m
+   WHERE m.active AND m.relation <> detach_table.relation
+     AND (m.aggregate = detach_table.relation
+          OR m.spec #> '{graph,from,label}' = label OR m.spec #> '{graph,to,label}' = label
+          OR m.spec #> '{graph,relations}' @> jsonb_build_array(jsonb_build_object('label', label)));
+  IF FOUND THEN
+    PERFORM apex.refuse('2BP01', format('cannot detach table %s because table %s refers to it', relation, dependent),
+                        'Its relationships or its aggregate would point at rows that no longer arrive.', format('Detach %s first.', dependent));
+  END IF;
+  UPDATE apex.mapping m SET active = false WHERE m.relation = detach_table.relation AND m.active;
+  EXECUTE format('DROP TRIGGER IF EXISTS apex_capture ON %s', relation);
+  FOR part IN SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) LOOP
+    EXECUTE format('DROP TRIGGER IF EXISTS apex_truncate ON %s', part);
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION apex.detach_table(regclass, boolean) IS 'What apex.detach does once it has checked that the caller owns the table';
+
+CREATE FUNCTION apex.attach(relation regclass, graph jsonb DEFAULT NULL, vector jsonb DEFAULT NULL, cache jsonb DEFAULT NULL,
+                            aggregate name DEFAULT NULL, on_failure text DEFAULT 'park', handler regprocedure DEFAULT NULL,
+                            backfill boolean DEFAULT false, pipeline text DEFAULT 'default') RETURNS void
+  LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_attach';
+COMMENT ON FUNCTION apex.attach(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS
+  'Maps a table to Neo4j (apex.graph or apex.edge), Qdrant (apex.vector) and Redis (apex.cache) and captures its changes from the end of this transaction on. aggregate: a foreign key column to the attached table whose row this one belongs to; both are then ordered and compensated together. pipeline: tables joined by aggregate or relationship share one. The caller has to own the table. In version 1.0 on_failure is park and backfill is false. Errors: 42501 not the owner, 42809 no table, 0A000 not supported, 55000 no usable primary key or a referenced table not attached, 42703 unknown column, 42830 no foreign key, 42804 no embedding type, 42710 already attached or a name in use, 22023 any other bad value.';
+
+CREATE FUNCTION apex.detach(relation regclass, purge boolean DEFAULT false) RETURNS void
+  LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_detach';
+COMMENT ON FUNCTION apex.detach(regclass, boolean) IS
+  'Stops capturing a table''s changes. Events captured so far are still delivered, what the stores hold stays. The caller has to own the table. Errors: 42501 not the owner, 55000 not attached, 2BP01 another attached table refers to it, 0A000 purge.';
+
+REVOKE ALL ON FUNCTION
+  apex.column_kind(oid), apex.holds_embedding(oid), apex.refuse(text, text, text, text),
+  apex.check_members(jsonb, text, text[]), apex.text_member(jsonb, text, text), apex.text_list(jsonb, text, text),
+  apex.check_name(text, text, text, text), apex.check_table(regclass), apex.column_spec(regclass, text, text),
+  apex.key_spec(regclass), apex.foreign_key(regclass, text, text), apex.referenced_spec(pg_constraint, jsonb, text, text),
+  apex.endpoint(regclass, text, jsonb, text, text), apex.aggregate_spec(regclass, text, jsonb, text),
+  apex.relations_spec(regclass, jsonb, jsonb, text), apex.properties_spec(regclass, jsonb),
+  apex.graph_spec(regclass, jsonb, jsonb, text), apex.vector_dimensions(regclass, jsonb, pg_attribute),
+  apex.vector_spec(regclass, jsonb), apex.template_columns(text), apex.check_template(regclass, text),
+  apex.default_invalidate(regclass, text, jsonb, jsonb), apex.ttl_seconds(jsonb), apex.cache_spec(regclass, jsonb, jsonb, jsonb),
+  apex.image_columns(regclass, jsonb, text[]), apex.cached_columns(regclass, jsonb, jsonb),
+  apex.resolve(regclass, jsonb, jsonb, jsonb, name, text), apex.claims(jsonb), apex.replaced_type(jsonb, jsonb),
+  apex.check_clash(regclass, jsonb),
+  apex.check_options(text, regprocedure, boolean, text), apex.create_triggers(regclass),
+  apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text),
+  apex.detach_table(regclass, boolean)
+FROM PUBLIC;

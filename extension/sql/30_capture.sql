@@ -1,0 +1,127 @@
+-- The outbox and the trigger that writes it.
+--
+-- Rows are appended by the trigger function alone, straight to the heap of the slot of the hour and its indexes, so that
+-- no role needs a right to write here. They are never updated and never deleted one by one: apex.rotate() truncates a slot
+-- that every reader has passed.
+
+CREATE SEQUENCE apex.outbox_seq AS bigint CACHE 1;
+COMMENT ON SEQUENCE apex.outbox_seq IS
+  'Versions of rows. Per row they rise in commit order, because they are drawn under the row''s lock; hence CACHE 1.';
+
+CREATE TABLE apex.outbox (
+  seq bigint NOT NULL,
+  xid xid8 NOT NULL,
+  command int NOT NULL,
+  relation oid NOT NULL,
+  mapping int NOT NULL,
+  op "char" NOT NULL,
+  key jsonb NOT NULL,
+  aggregate_relation oid,
+  aggregate_key jsonb,
+  before jsonb,
+  after jsonb,
+  embedding bytea,
+  old_embedding bytea,
+  error text,
+  traceparent text,
+  captured_at timestamptz NOT NULL
+);
+COMMENT ON TABLE apex.outbox IS 'Committed changes of attached tables. Empty itself: the rows are in the slots that inherit from it.';
+COMMENT ON COLUMN apex.outbox.seq IS 'Version, from apex.outbox_seq, drawn after the transaction id and under the row''s lock';
+COMMENT ON COLUMN apex.outbox.xid IS 'The top-level transaction';
+COMMENT ON COLUMN apex.outbox.command IS 'Command inside the transaction; a row''s events of one transaction are ordered by (command, seq)';
+COMMENT ON COLUMN apex.outbox.relation IS 'The attached table; of a partitioned table the parent';
+COMMENT ON COLUMN apex.outbox.mapping IS 'apex.mapping.id that the event was captured under';
+COMMENT ON COLUMN apex.outbox.op IS 'I insert, U update, D delete, R refresh (a full image drawn later)';
+COMMENT ON COLUMN apex.outbox.key IS 'Array of the primary key''s values in key order: integers as numbers, everything else as text';
+COMMENT ON COLUMN apex.outbox.aggregate_relation IS 'Table of the aggregate''s row; NULL: the row is its own aggregate';
+COMMENT ON COLUMN apex.outbox.aggregate_key IS 'Key of the aggregate''s row';
+COMMENT ON COLUMN apex.outbox.before IS 'Mapped and key columns before the change, without the embedding; NULL for I and R';
+COMMENT ON COLUMN apex.outbox.after IS 'Mapped and key columns after the change, without the embedding; NULL for D';
+COMMENT ON COLUMN apex.outbox.embedding IS 'The embedding after the change, packed little-endian float4; NULL when the column is';
+COMMENT ON COLUMN apex.outbox.old_embedding IS 'The embedding before the change where it differs';
+COMMENT ON COLUMN apex.outbox.error IS 'Column and reason when a value could not be encoded: the event has only its key';
+COMMENT ON COLUMN apex.outbox.traceparent IS 'W3C trace context, from the setting apex.traceparent';
+COMMENT ON COLUMN apex.outbox.captured_at IS 'Wall clock at capture';
+
+-- Vacuum would find nothing to do here but what rollbacks leave, and TRUNCATE takes that as well.
+CREATE TABLE apex.outbox_0 () INHERITS (apex.outbox)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE TABLE apex.outbox_1 () INHERITS (apex.outbox)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+CREATE TABLE apex.outbox_2 () INHERITS (apex.outbox)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+COMMENT ON TABLE apex.outbox_0 IS 'First of the three slots of the outbox that take turns';
+COMMENT ON TABLE apex.outbox_1 IS 'Second of the three slots of the outbox that take turns';
+COMMENT ON TABLE apex.outbox_2 IS 'Third of the three slots of the outbox that take turns';
+CREATE INDEX outbox_0_seq ON apex.outbox_0 (seq);
+CREATE INDEX outbox_1_seq ON apex.outbox_1 (seq);
+CREATE INDEX outbox_2_seq ON apex.outbox_2 (seq);
+CREATE INDEX outbox_0_xid ON apex.outbox_0 (xid);
+CREATE INDEX outbox_1_xid ON apex.outbox_1 (xid);
+CREATE INDEX outbox_2_xid ON apex.outbox_2 (xid);
+
+CREATE FUNCTION apex.capture() RETURNS trigger
+  LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_capture';
+COMMENT ON FUNCTION apex.capture() IS
+  'Row trigger of attached tables, created by apex.attach. It finds its mapping by the table it fires on, never by arguments; on a table without one it warns once a session and captures nothing.';
+REVOKE ALL ON FUNCTION apex.capture() FROM PUBLIC;
+
+CREATE FUNCTION apex.refuse_truncate() RETURNS trigger
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  RAISE EXCEPTION 'cannot truncate attached table %', format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME)
+    USING ERRCODE = 'feature_not_supported',
+          DETAIL = 'TRUNCATE tells no trigger which rows it removed, and version 1.0 does not carry it to the stores.',
+          HINT = 'Use DELETE, or apex.detach the table first.';
+END
+$$;
+COMMENT ON FUNCTION apex.refuse_truncate() IS 'Statement trigger of attached tables: TRUNCATE is an error (0A000)';
+REVOKE ALL ON FUNCTION apex.refuse_truncate() FROM PUBLIC;
+
+CREATE FUNCTION apex.outbox_slot() RETURNS int
+  LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'apex_outbox_slot';
+COMMENT ON FUNCTION apex.outbox_slot() IS 'The slot of the outbox that events are written to now: 0, 1 or 2';
+
+-- Only the slot that was written before the current one is looked at: nobody writes to it any more, nor will before the next
+-- one has had its turn, so that its lock makes no writer wait. A transaction that still holds rows there keeps it.
+CREATE FUNCTION apex.rotate() RETURNS int[]
+  LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  slot int := (apex.outbox_slot() + 2) % 3;
+  slot_table regclass := format('apex.outbox_%s', slot)::regclass;
+  cursor_of record;
+  undelivered boolean;
+BEGIN
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RAISE EXCEPTION 'apex.rotate() needs a READ COMMITTED transaction'
+      USING ERRCODE = 'invalid_transaction_state',
+            DETAIL = 'It proves under a lock that a slot is drained, with a snapshot taken after the lock.',
+            HINT = 'Call it in a transaction of its own.';
+  END IF;
+  IF pg_relation_size(slot_table) = 0 THEN
+    RETURN '{}';
+  END IF;
+  BEGIN
+    EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE NOWAIT', slot_table);
+  EXCEPTION WHEN lock_not_available THEN
+    RETURN '{}';
+  END;
+  FOR cursor_of IN SELECT p.name, p.from_snapshot FROM apex.pipeline p LOOP
+    EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s o WHERE o.xid >= pg_snapshot_xmin($1) '
+                   'AND NOT pg_visible_in_snapshot(o.xid, $1) '
+                   'AND o.mapping IN (SELECT m.id FROM apex.mapping m WHERE m.pipeline = $2))', slot_table)
+      INTO undelivered USING cursor_of.from_snapshot, cursor_of.name;
+    IF undelivered THEN
+      RETURN '{}';
+    END IF;
+  END LOOP;
+  EXECUTE format('TRUNCATE ONLY %s', slot_table);
+  RETURN ARRAY[slot];
+END
+$$;
+COMMENT ON FUNCTION apex.rotate() IS
+  'Empties the slot of the outbox before the current one if every pipeline''s cursor has passed it, and returns the slots it emptied. Never waits: a slot in use is left for the next call. To be called in a READ COMMITTED transaction of its own.';
+REVOKE ALL ON FUNCTION apex.rotate() FROM PUBLIC;

@@ -1,0 +1,111 @@
+#include "pg/capture_outbox.h"
+
+#include "pg/guard.h"
+#include "pg/module.h"
+#include "pg/wakeup.h"
+
+extern "C" {
+#include "access/table.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "commands/sequence.h"
+#include "executor/executor.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+#include "utils/xid8.h"
+}
+
+namespace apex::pg {
+namespace {
+
+// Long enough that the slot before the current one is drained, as a rule, when its turn to be emptied comes.
+constexpr int64 kOutboxSlotSeconds = 600;
+
+// Columns of apex.outbox, in the order of 30_capture.sql.
+enum OutboxColumn {
+  kSeq, kXid, kCommand, kRelation, kMapping, kOp, kKey, kAggregateRelation, kAggregateKey, kBefore, kAfter, kEmbedding,
+  kOldEmbedding, kError, kTraceparent, kCapturedAt, kOutboxColumns,
+};
+
+void SetPointer(TupleTableSlot* slot, OutboxColumn column, const void* value) {
+  slot->tts_isnull[column] = value == nullptr;
+  slot->tts_values[column] = PointerGetDatum(value);
+}
+
+void SetText(TupleTableSlot* slot, OutboxColumn column, const char* value) {
+  SetPointer(slot, column, value == nullptr ? nullptr : cstring_to_text(value));
+}
+
+void Set(TupleTableSlot* slot, OutboxColumn column, Datum value) {
+  slot->tts_isnull[column] = false;
+  slot->tts_values[column] = value;
+}
+
+void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& event, int64 seq) {
+  ExecClearTuple(slot);
+  Set(slot, kSeq, Int64GetDatum(seq));
+  Set(slot, kXid, FullTransactionIdGetDatum(GetTopFullTransactionId()));
+  Set(slot, kCommand, Int32GetDatum(static_cast<int32>(event.command)));
+  Set(slot, kRelation, ObjectIdGetDatum(plan.root));
+  Set(slot, kMapping, Int32GetDatum(plan.mapping));
+  Set(slot, kOp, CharGetDatum(event.op));
+  SetPointer(slot, kKey, event.key);
+  Set(slot, kAggregateRelation, ObjectIdGetDatum(plan.aggregate_relation));
+  slot->tts_isnull[kAggregateRelation] = event.aggregate_key == nullptr;
+  SetPointer(slot, kAggregateKey, event.aggregate_key);
+  SetPointer(slot, kBefore, event.before);
+  SetPointer(slot, kAfter, event.after);
+  SetPointer(slot, kEmbedding, event.embedding);
+  SetPointer(slot, kOldEmbedding, event.old_embedding);
+  SetText(slot, kError, event.error);
+  SetText(slot, kTraceparent, traceparent[0] == '\0' ? nullptr : traceparent);
+  Set(slot, kCapturedAt, TimestampTzGetDatum(GetCurrentTimestamp()));
+  ExecStoreVirtualTuple(slot);
+}
+
+void InsertIntoIndexes(ResultRelInfo* result, TupleTableSlot* slot, EState* estate) {
+#if PG_VERSION_NUM >= 160000
+  ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
+#else
+  ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
+#endif
+}
+
+}  // namespace
+
+int CurrentOutboxSlot() {
+  return static_cast<int>(GetCurrentTimestamp() / (kOutboxSlotSeconds * USECS_PER_SEC) % kOutboxSlots);
+}
+
+int64 DrawSeq(const CapturePlan& plan) {
+  GetTopFullTransactionId();
+  return nextval_internal(plan.outbox.sequence, false);
+}
+
+void WriteEvent(const CapturePlan& plan, const OutboxEvent& event, int64 seq) {
+  const Relation outbox = table_open(plan.outbox.slots[CurrentOutboxSlot()], RowExclusiveLock);
+  if (RelationGetNumberOfAttributes(outbox) != kOutboxColumns) {
+    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                    errmsg("apex_saga's library and its tables are of different versions"),
+                    errhint("Run ALTER EXTENSION apex_saga UPDATE.")));
+  }
+  TupleTableSlot* slot = table_slot_create(outbox, nullptr);
+  EState* estate = CreateExecutorState();
+  ResultRelInfo* result = makeNode(ResultRelInfo);
+  InitResultRelInfo(result, outbox, 1, nullptr, 0);
+  ExecOpenIndices(result, false);
+
+  FillSlot(slot, plan, event, seq);
+  table_tuple_insert(outbox, slot, GetCurrentCommandId(true), 0, nullptr);
+  if (result->ri_NumIndices > 0) InsertIntoIndexes(result, slot, estate);
+
+  ExecCloseIndices(result);
+  ExecDropSingleTupleTableSlot(slot);
+  FreeExecutorState(estate);
+  table_close(outbox, NoLock);
+  apex_wakeup_note_capture();
+}
+
+}  // namespace apex::pg
+
+APEX_FUNCTION(apex_outbox_slot) { PG_RETURN_INT32(apex::pg::CurrentOutboxSlot()); }

@@ -1,0 +1,171 @@
+#include "pg/capture.h"
+
+extern "C" {
+#include "access/htup_details.h"
+#include "access/xact.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
+}
+
+namespace apex::pg {
+namespace {
+
+struct Attribute {
+  Datum value;
+  bool is_null;
+};
+
+Attribute Get(const PlanColumn& column, HeapTuple tuple, TupleDesc descriptor) {
+  Attribute attribute{};
+  attribute.value = heap_getattr(tuple, column.attribute, descriptor, &attribute.is_null);
+  return attribute;
+}
+
+const char* Explain(const PlanColumn& column, const char* problem) {
+  return psprintf("column \"%s\": %s", column.name, problem);
+}
+
+// Keeps the first error: the later ones are often its consequences.
+void Fail(RowImage* row, const PlanColumn& column, const char* problem) {
+  if (row->error == nullptr) row->error = Explain(column, problem);
+}
+
+void FailKey(RowImage* row, const PlanColumn& column, const char* problem) {
+  Fail(row, column, problem);
+  row->key_error = row->error;
+}
+
+const Jsonb* Finish(JsonWriter* writer, JsonbIteratorToken end) {
+  return JsonbValueToJsonb(pushJsonbValue(&writer->state, end, nullptr));
+}
+
+const Jsonb* NullKey(int count) {
+  JsonWriter writer{};
+  JsonbValue null;
+  null.type = jbvNull;
+  pushJsonbValue(&writer.state, WJB_BEGIN_ARRAY, nullptr);
+  for (int i = 0; i < count; i++) pushJsonbValue(&writer.state, WJB_ELEM, &null);
+  return Finish(&writer, WJB_END_ARRAY);
+}
+
+// A part of the key that cannot be written is null there, so that every event has a key of the right length.
+const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, HeapTuple tuple, TupleDesc descriptor) {
+  JsonWriter writer{};
+  pushJsonbValue(&writer.state, WJB_BEGIN_ARRAY, nullptr);
+  for (int i = 0; i < count; i++) {
+    const PlanColumn& column = columns[i];
+    const Attribute attribute = column.problem == nullptr ? Get(column, tuple, descriptor) : Attribute{0, true};
+    if (column.problem != nullptr) FailKey(row, column, column.problem);
+    if (PushKeyValue(&writer, column.type, attribute.value, attribute.is_null)) continue;
+    FailKey(row, column, writer.problem);
+    return NullKey(count);
+  }
+  return Finish(&writer, WJB_END_ARRAY);
+}
+
+const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  JsonWriter writer{};
+  pushJsonbValue(&writer.state, WJB_BEGIN_OBJECT, nullptr);
+  for (int i = 0; i < plan.column_count; i++) {
+    const PlanColumn& column = plan.columns[i];
+    if (column.problem != nullptr) {
+      Fail(row, column, column.problem);
+      return nullptr;
+    }
+    const Attribute attribute = Get(column, tuple, descriptor);
+    PushName(&writer, column.name);
+    if (!PushValue(&writer, column.type, attribute.value, attribute.is_null, WJB_VALUE)) {
+      Fail(row, column, writer.problem);
+      return nullptr;
+    }
+  }
+  return Finish(&writer, WJB_END_OBJECT);
+}
+
+const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  if (plan.embedding.problem != nullptr) Fail(row, plan.embedding, plan.embedding.problem);
+  if (plan.embedding_kind == EmbeddingKind::kNone) return nullptr;
+  const Attribute attribute = Get(plan.embedding, tuple, descriptor);
+  if (attribute.is_null) return nullptr;
+  const char* problem = nullptr;
+  const bytea* packed = PackEmbedding(plan.embedding_kind, attribute.value, &problem);
+  if (problem != nullptr) Fail(row, plan.embedding, problem);
+  return packed;
+}
+
+void EncodeAggregate(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  if (!OidIsValid(plan.aggregate_relation)) return;
+  if (plan.aggregate.problem != nullptr) {
+    Fail(row, plan.aggregate, plan.aggregate.problem);
+    return;
+  }
+  if (Get(plan.aggregate, tuple, descriptor).is_null) return;
+  row->aggregate_key = EncodeKey(row, &plan.aggregate, 1, tuple, descriptor);
+}
+
+// The key comes first, so that it is there whatever happens to the rest. Not inlined, so that what it wrote to *row before
+// an ERROR is there for EncodeGuarded.
+pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  const int level = plan.pins_output ? PinOutputSettings() : 0;
+  row->key = EncodeKey(row, plan.key, plan.key_count, tuple, descriptor);
+  EncodeAggregate(row, plan, tuple, descriptor);
+  row->image = EncodeImage(row, plan, tuple, descriptor);
+  row->embedding = EncodeEmbedding(row, plan, tuple, descriptor);
+  if (plan.pins_output) RestoreOutputSettings(level);
+}
+
+bool MustRaise(const ErrorData* error) {
+  const int category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+  return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES;
+}
+
+// Output functions of user-defined types can raise anything, and only a subtransaction makes it legitimate to go on after
+// an ERROR. It costs no transaction id, since nothing is written inside. Rows of built-in types never come here.
+void EncodeGuarded(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  const MemoryContext context = CurrentMemoryContext;
+  const ResourceOwner owner = CurrentResourceOwner;
+  BeginInternalSubTransaction(nullptr);
+  MemoryContextSwitchTo(context);
+  PG_TRY();
+  {
+    EncodeParts(row, plan, tuple, descriptor);
+    ReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(context);
+    CurrentResourceOwner = owner;
+  }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    ErrorData* error = CopyErrorData();
+    FlushErrorState();
+    RollbackAndReleaseCurrentSubTransaction();
+    MemoryContextSwitchTo(context);
+    CurrentResourceOwner = owner;
+    if (MustRaise(error)) ReThrowError(error);
+    row->error = psprintf("a value could not be written as text: %s", error->message);
+    if (row->key == nullptr) {
+      row->key = NullKey(plan.key_count);
+      row->key_error = row->error;
+    }
+  }
+  PG_END_TRY();
+}
+
+}  // namespace
+
+RowImage EncodeRow(const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+  RowImage row{};
+  if (plan.guarded) {
+    EncodeGuarded(&row, plan, tuple, descriptor);
+  } else {
+    EncodeParts(&row, plan, tuple, descriptor);
+  }
+  if (row.error != nullptr) {
+    row.image = nullptr;
+    row.embedding = nullptr;
+  }
+  return row;
+}
+
+}  // namespace apex::pg
