@@ -1,0 +1,189 @@
+#include "stores/redis/cache_plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "stores/redis/error.h"
+#include "stores/redis/glob.h"
+
+namespace apex::redis {
+namespace {
+
+/// Redis's proto-max-bulk-len: it closes the connection on anything larger.
+constexpr size_t kValueBytesMax = 512UL * 1024 * 1024;
+
+bool IsTime(ColumnKind kind) {
+  return kind == ColumnKind::kTimestamptz || kind == ColumnKind::kTimestamp ||
+         kind == ColumnKind::kDate;
+}
+
+bool HoldsInfinity(const nlohmann::json& value) {
+  if (value.is_array()) return std::ranges::any_of(value, HoldsInfinity);
+  return value == "infinity" || value == "-infinity";
+}
+
+/// Elements of a json[] are strings that hold JSON as it was written; they go in as what they hold.
+void AppendJson(const nlohmann::json& value, std::string& out) {
+  if (value.is_array()) {
+    out += '[';
+    for (size_t i = 0; i < value.size(); ++i) {
+      if (i > 0) out += ',';
+      AppendJson(value[i], out);
+    }
+    out += ']';
+  } else if (value.is_string()) {
+    out += value.get_ref<const std::string&>();
+  } else {
+    out += value.dump();
+  }
+}
+
+std::string Quoted(std::string_view text) {
+  return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::string_view column,
+                       std::string_view why) {
+  return ClientError(
+      "write", ErrorKind::kPermanent, kUnencodable,
+      fmt::format("column {} of row {} of {}: {}", column, row.key, mapping.table, why));
+}
+
+}  // namespace
+
+std::optional<KeyTemplate> KeyTemplate::Compile(std::string_view text) {
+  KeyTemplate compiled;
+  while (!text.empty()) {
+    const size_t open = std::min(text.find('{'), text.size());
+    Piece piece{.literal = std::string(text.substr(0, open)), .column = {}};
+    if (piece.literal.find('}') != std::string::npos) return std::nullopt;
+    compiled.is_pattern_ |= HasGlobCharacter(piece.literal);
+    text.remove_prefix(open);
+    if (!text.empty()) {
+      const size_t close = text.find('}');
+      if (close == std::string_view::npos || close == 1) return std::nullopt;
+      piece.column = text.substr(1, close - 1);
+      text.remove_prefix(close + 1);
+    }
+    compiled.pieces_.push_back(std::move(piece));
+  }
+  return compiled;
+}
+
+std::vector<std::string> KeyTemplate::columns() const {
+  std::vector<std::string> columns;
+  for (const Piece& piece : pieces_) {
+    if (!piece.column.empty()) columns.push_back(piece.column);
+  }
+  return columns;
+}
+
+std::optional<std::string> KeyTemplate::Render(std::string_view prefix, const Image& image) const {
+  std::string rendered = is_pattern_ ? EscapeGlob(prefix) : std::string(prefix);
+  for (const Piece& piece : pieces_) {
+    rendered += piece.literal;
+    if (piece.column.empty()) continue;
+    const auto json = image.Find(piece.column);
+    const auto value = json ? PlainText(*json) : std::nullopt;
+    if (!value) return std::nullopt;
+    rendered += is_pattern_ ? EscapeGlob(*value) : *value;
+  }
+  return rendered;
+}
+
+Result<CachePlan> CachePlan::Compile(MappingPtr mapping, std::string key_prefix) {
+  CachePlan plan(std::move(mapping), std::move(key_prefix));
+  const auto refuse = [&](const std::string& text, std::string_view why) {
+    return ClientError(
+        "prepare", ErrorKind::kPermanent, kBadMapping,
+        fmt::format("cache template \"{}\" of {} {}", text, plan.mapping_->table, why));
+  };
+  const auto compile = [&](const std::string& text) -> Result<KeyTemplate> {
+    auto compiled = KeyTemplate::Compile(text);
+    if (!compiled) return refuse(text, "has a brace without its partner or without a column");
+    for (const std::string& column : compiled->columns()) {
+      if (plan.mapping_->FindColumn(column) == nullptr)
+        return refuse(text, "names " + column + ", which is no mapped column");
+    }
+    return std::move(*compiled);
+  };
+
+  if (!plan.cache().entry.empty()) {
+    Result<KeyTemplate> entry = compile(plan.cache().entry);
+    if (!entry.ok()) return entry.error();
+    if (entry->is_pattern())
+      return refuse(plan.cache().entry, "must name one key and not a pattern");
+    plan.entry_ = *std::move(entry);
+  }
+  for (const std::string& text : plan.cache().invalidate) {
+    Result<KeyTemplate> compiled = compile(text);
+    if (!compiled.ok()) return compiled.error();
+    plan.invalidate_.push_back(*std::move(compiled));
+  }
+  return plan;
+}
+
+std::optional<std::string> CachePlan::Entry(const Image& image) const {
+  return entry_ ? entry_->Render(key_prefix_, image) : std::nullopt;
+}
+
+void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidations) const {
+  for (const KeyTemplate& key : invalidate_) {
+    if (auto rendered = key.Render(key_prefix_, image)) {
+      (key.is_pattern() ? invalidations.patterns : invalidations.keys).insert(*std::move(rendered));
+    }
+  }
+}
+
+Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image& image) const {
+  std::string value = fmt::format(R"({{"_apex_seq":{})", seq);
+  for (const std::string& name : cache().columns) {
+    const std::string_view json = image.Find(name).value_or("null");
+    value.append(",").append(Quoted(name)).append(":");
+    const Column* column = mapping_->FindColumn(name);
+    if (column == nullptr || json == "null") {
+      value += json;
+      continue;
+    }
+    if (IsTime(column->kind) && HoldsInfinity(nlohmann::json::parse(json, nullptr, false))) {
+      return Unencodable(*mapping_, row, name,
+                         "an infinite date or time has no form in cached JSON");
+    }
+    if (column->kind == ColumnKind::kJson) {
+      AppendJson(nlohmann::json::parse(json, nullptr, false), value);
+    } else {
+      value += json;
+    }
+    if (value.size() > kValueBytesMax)
+      return Unencodable(*mapping_, row, name, "the cached value would exceed Redis's 512 MB");
+  }
+  value += '}';
+  return value;
+}
+
+std::string EventMessage(const RowId& row, std::string_view event, int64_t now_us) {
+  const auto seconds = static_cast<std::time_t>(now_us / 1'000'000);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  const auto key = nlohmann::json::parse(row.key, nullptr, /*allow_exceptions=*/false);
+  nlohmann::ordered_json message;
+  // A key of one column is said as its plain text, whatever its type, so that subscribers compare
+  // strings.
+  if (key.is_array() && key.size() == 1) {
+    message["document_id"] = key[0].is_string() ? key[0].get<std::string>() : key[0].dump();
+  } else {
+    message["document_id"] = key;
+  }
+  message["event"] = event;
+  message["timestamp"] =
+      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900, utc.tm_mon + 1,
+                  utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now_us % 1'000'000);
+  message["source"] = "cache_service";
+  return message.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
+}  // namespace apex::redis

@@ -1,0 +1,79 @@
+// What a mapping's cache part means for Redis: names of keys, patterns, the cached value. No I/O.
+//
+// A CachePlan is compiled once per mapping, immutable and safe to share.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/change.h"
+#include "core/mapping.h"
+#include "core/result.h"
+#include "stores/redis/image.h"
+
+namespace apex::redis {
+
+/// "doc:{id}:chunks": literal text and columns of the image. With a glob character outside braces
+/// it is a pattern.
+class KeyTemplate {
+ public:
+  /// nullopt: a brace without its partner, or nothing between the two.
+  static std::optional<KeyTemplate> Compile(std::string_view text);
+
+  bool is_pattern() const { return is_pattern_; }
+  std::vector<std::string> columns() const;
+
+  /// The key or pattern for one image, after `prefix`. Values put into a pattern are escaped: an
+  /// identifier `*` must not become one that matches everything. nullopt: a column is null or
+  /// absent.
+  std::optional<std::string> Render(std::string_view prefix, const Image& image) const;
+
+ private:
+  struct Piece {
+    std::string literal;
+    std::string column;  ///< Empty: only the literal.
+  };
+
+  std::vector<Piece> pieces_;
+  bool is_pattern_ = false;
+};
+
+/// Keys and patterns beside the row's own entry, each once.
+struct Invalidations {
+  std::set<std::string> keys;
+  std::set<std::string> patterns;
+};
+
+class CachePlan {
+ public:
+  /// `mapping` must have a cache part. The error is permanent and names the template at fault.
+  static Result<CachePlan> Compile(MappingPtr mapping, std::string key_prefix);
+
+  const CacheMapping& cache() const { return *mapping_->cache; }
+  bool writes_entries() const { return cache().mode == CacheMode::kWrite && entry_.has_value(); }
+
+  std::optional<std::string> Entry(const Image& image) const;
+  void AddInvalidations(const Image& image, Invalidations& invalidations) const;
+
+  /// `{"_apex_seq":N,...}` with the columns in the mapping's order, as design section 3a has them.
+  /// The error is kUnencodable and names column and row.
+  Result<std::string> Value(int64_t seq, const RowId& row, const Image& image) const;
+
+ private:
+  CachePlan(MappingPtr mapping, std::string key_prefix)
+      : mapping_(std::move(mapping)), key_prefix_(std::move(key_prefix)) {}
+
+  MappingPtr mapping_;
+  std::string key_prefix_;
+  std::optional<KeyTemplate> entry_;
+  std::vector<KeyTemplate> invalidate_;
+};
+
+/// One message for the channel. `event` is "document_updated"; `now_us` is Unix time.
+std::string EventMessage(const RowId& row, std::string_view event, int64_t now_us);
+
+}  // namespace apex::redis

@@ -1,0 +1,67 @@
+// The cache: rows' entries, keys and patterns that depend on rows, and the events that tell
+// subscribers.
+//
+// A TargetStore as core/target_store.h has it, used by one thread. SIGPIPE must be ignored in the
+// process, since hiredis writes to sockets that the server may have closed. Redis has no fence: a
+// value carries its version and a script compares.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/target_store.h"
+#include "stores/redis/cache_plan.h"
+#include "stores/redis/connection.h"
+#include "stores/redis/scripts.h"
+
+namespace apex::redis {
+
+struct RedisOptions {
+  std::string uri;         ///< redis://[user[:password]@]host[:port][/database]
+  std::string password;    ///< Where the uri has none.
+  std::string key_prefix;  ///< Before every key and pattern, not before the channel.
+  std::string channel = "cache_invalidation";
+};
+
+class RedisStore : public CacheStore {
+ public:
+  /// Does not connect. The error is permanent and says what is wrong with the uri, without
+  /// repeating it.
+  static Result<std::unique_ptr<RedisStore>> Create(RedisOptions options);
+
+  Store store() const override { return Store::kRedis; }
+  Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
+                 Deadline deadline) override;
+  Status Evict(std::span<const RowWrite> rows, Deadline deadline) override;
+  /// Entries and keys first, then patterns, then events: a subscriber that reads at once finds
+  /// nothing stale. Nothing is sent when a row cannot be encoded.
+  Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
+  Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
+  Status Ping(Deadline deadline) override;
+
+ private:
+  /// What one call has gathered for Redis before anything is sent.
+  struct Work;
+
+  RedisStore(RedisOptions options, Target target);
+
+  Result<const CachePlan*> PlanOf(const MappingPtr& mapping);
+  Status GatherWrite(const RowWrite& row, Work& work);
+  Status GatherUndo(const RowUndo& row, Work& work);
+  void GatherEvents(const TableMapping& mapping, const RowId& row, bool deleted, Work& work) const;
+  Command Invoke(Script script, const std::string& key, std::vector<std::string> arguments) const;
+  Status Carry(std::string_view operation, Work work, Deadline deadline);
+  /// One pass over the keys for all patterns.
+  Status UnlinkMatches(std::string_view operation, const std::set<std::string>& patterns,
+                       Deadline deadline);
+
+  RedisOptions options_;
+  Connection connection_;
+  /// By the mapping's address; the plan keeps it alive.
+  std::unordered_map<const TableMapping*, CachePlan> plans_;
+};
+
+}  // namespace apex::redis

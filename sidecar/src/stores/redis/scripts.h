@@ -1,0 +1,51 @@
+// The Lua that compares versions inside Redis, so that no older value lands over a newer one
+// whoever sends it.
+//
+// A value begins with {"_apex_seq":N. Versions are compared as decimal text, by length and then by
+// digits: Lua's numbers are doubles and would confuse neighbours beyond 2^53. Something else than a
+// version under the key is another's value and counts as older. pcall hands Redis's own error on,
+// where call would wrap it in words of its own before Redis 7.
+#pragma once
+
+#include <cstddef>
+
+namespace apex::redis {
+
+enum Script : size_t { kSetIfNewer, kUnlinkIfNotNewer, kUnlinkIfHolds };
+
+/// KEYS[1], ARGV[1] = seq, ARGV[2] = value, ARGV[3] = seconds to live or ''.
+inline constexpr const char* kSetIfNewerLua = R"(
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
+if type(head) == 'table' then return head end
+local held = string.match(head, '^{"_apex_seq":(%d+)')
+local seq = ARGV[1]
+if held and (#held > #seq or (#held == #seq and held >= seq)) then return 0 end
+local set
+if ARGV[3] == '' then
+  set = redis.pcall('SET', KEYS[1], ARGV[2])
+else
+  set = redis.pcall('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+end
+if set.err then return set end
+return 1
+)";
+
+/// KEYS[1], ARGV[1] = seq of the delete. What holds no version goes too.
+inline constexpr const char* kUnlinkIfNotNewerLua = R"(
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
+if type(head) == 'table' then return head end
+local held = string.match(head, '^{"_apex_seq":(%d+)')
+local seq = ARGV[1]
+if held and (#held > #seq or (#held == #seq and held > seq)) then return 0 end
+return redis.pcall('UNLINK', KEYS[1])
+)";
+
+/// KEYS[1], ARGV[1] = the one seq to remove.
+inline constexpr const char* kUnlinkIfHoldsLua = R"(
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
+if type(head) == 'table' then return head end
+if string.match(head, '^{"_apex_seq":(%d+)') ~= ARGV[1] then return 0 end
+return redis.pcall('UNLINK', KEYS[1])
+)";
+
+}  // namespace apex::redis
