@@ -22,7 +22,7 @@ COMMENT ON FUNCTION apex.position() IS
 -- meanwhile.
 CREATE FUNCTION apex.sync_state("position" xid8) RETURNS text
   LANGUAGE sql STABLE STRICT PARALLEL SAFE SECURITY DEFINER
-  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET jit = off
+  SET search_path = pg_catalog, pg_temp SET enable_seqscan = off SET max_parallel_workers_per_gather = 0 SET jit = off
 BEGIN ATOMIC
   SELECT CASE
     WHEN NOT pg_visible_in_snapshot(sync_state.position, pg_current_snapshot()) THEN 'waiting'

@@ -92,7 +92,7 @@ APEX_FUNCTION(apex_wait_synced) {
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
     ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("apex.wait_synced: %s must not be NULL",
                                                                     PG_ARGISNULL(0) ? "position" : "timeout"),
-                    errhint("CALL apex.wait_synced(position => ..., timeout => '5 seconds').")));
+                    errhint("For instance CALL apex.wait_synced('4711', '5 seconds').")));
   }
   const Datum position = PG_GETARG_DATUM(0);
   const TimestampTz deadline = apex::pg::DeadlineAfter(*PG_GETARG_INTERVAL_P(1));
