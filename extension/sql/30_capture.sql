@@ -57,9 +57,13 @@ COMMENT ON TABLE apex.outbox_2 IS 'Third of the three slots of the outbox that t
 CREATE INDEX outbox_0_seq ON apex.outbox_0 (seq);
 CREATE INDEX outbox_1_seq ON apex.outbox_1 (seq);
 CREATE INDEX outbox_2_seq ON apex.outbox_2 (seq);
-CREATE INDEX outbox_0_xid ON apex.outbox_0 (xid);
-CREATE INDEX outbox_1_xid ON apex.outbox_1 (xid);
-CREATE INDEX outbox_2_xid ON apex.outbox_2 (xid);
+-- With seq, so that a piece of a long transaction is read without sorting all of it.
+CREATE INDEX outbox_0_xid ON apex.outbox_0 (xid, seq);
+CREATE INDEX outbox_1_xid ON apex.outbox_1 (xid, seq);
+CREATE INDEX outbox_2_xid ON apex.outbox_2 (xid, seq);
+-- The parent is empty, but the planner merges its slots by index only when all of them have it.
+CREATE INDEX outbox_by_seq ON apex.outbox (seq);
+CREATE INDEX outbox_by_xid ON apex.outbox (xid, seq);
 
 CREATE FUNCTION apex.capture() RETURNS trigger
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_capture';
