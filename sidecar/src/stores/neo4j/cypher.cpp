@@ -1,0 +1,198 @@
+#include "stores/neo4j/cypher.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+
+namespace apex::neo4j {
+namespace {
+
+using Names = std::vector<std::string>;
+
+/// {`a`: row.k[0], `b`: row.k[1]}
+std::string Pattern(const Names& key, std::string_view values) {
+  Names members;
+  for (size_t i = 0; i < key.size(); ++i) members.push_back(fmt::format("{}: row.{}[{}]", Quote(key[i]), values, i));
+  return fmt::format("{{{}}}", fmt::join(members, ", "));
+}
+
+/// [n.`a`, n.`b`]
+std::string KeyOf(std::string_view variable, const Names& key) {
+  Names members;
+  for (const std::string& name : key) members.push_back(fmt::format("{}.{}", variable, Quote(name)));
+  return fmt::format("[{}]", fmt::join(members, ", "));
+}
+
+/// (`a`, `b`) of a constraint or an index.
+std::string SchemaKey(std::string_view variable, const Names& key) {
+  Names members;
+  for (const std::string& name : key) members.push_back(fmt::format("{}.{}", variable, Quote(name)));
+  return fmt::format("({})", fmt::join(members, ", "));
+}
+
+/// The version that `variable` holds may be replaced.
+std::string Replaceable(std::string_view variable) {
+  return fmt::format("({0}._apex_seq IS NULL OR (row.a < {0}._apex_seq AND {0}._apex_seq <= row.b))", variable);
+}
+
+/// FOREACH is Cypher's only `if` that keeps the row when the answer is no.
+std::string When(std::string_view condition, std::string_view updates) {
+  return fmt::format("FOREACH (_ IN CASE WHEN {} THEN [1] ELSE [] END | {})\n", condition, updates);
+}
+
+/// The nodes of list `nodes` that are stubs nobody needs.
+std::string UnusedStubs(std::string_view nodes, size_t key_columns) {
+  return fmt::format("[x IN {} WHERE x._apex_seq IS NULL AND size(keys(x)) = {} AND NOT (x)--()]", nodes, key_columns);
+}
+
+std::string UniqueConstraint(const std::string& label, const Names& key) {
+  return fmt::format("CREATE CONSTRAINT IF NOT EXISTS FOR (n:{}) REQUIRE {} IS UNIQUE", Quote(label),
+                     SchemaKey("n", key));
+}
+
+Names KeyNames(const TableMapping& mapping) {
+  Names names;
+  for (const Column& column : mapping.key) names.push_back(column.name);
+  return names;
+}
+
+}  // namespace
+
+std::string Quote(std::string_view name) {
+  std::string quoted = "`";
+  for (char c : name) {
+    if (c == '`') quoted.push_back('`');
+    quoted.push_back(c);
+  }
+  quoted.push_back('`');
+  return quoted;
+}
+
+std::vector<RelationGroup> GroupRelations(const NodeMapping& node) {
+  std::vector<RelationGroup> groups;
+  for (const RelationMapping& relation : node.relations) {
+    auto group = std::ranges::find_if(groups, [&relation](const RelationGroup& candidate) {
+      return candidate.type == relation.type && candidate.label == relation.to.label &&
+             candidate.key == relation.to.key;
+    });
+    if (group == groups.end()) {
+      group = groups.insert(groups.end(), RelationGroup{relation.type, relation.to.label, relation.to.key, {}});
+    }
+    group->foreign_keys.push_back(relation.to.columns);
+  }
+  return groups;
+}
+
+std::string UpsertNodes(const std::string& label, const Names& key) {
+  return fmt::format("UNWIND $rows AS row\nMERGE (n:{} {})\n", Quote(label), Pattern(key, "k")) +
+         When(Replaceable("n"), "SET n += row.p, n._apex_seq = row.s") + "RETURN count(*) AS rows";
+}
+
+std::string ClearNodes(const std::string& label, const Names& key, const Names& properties) {
+  std::string removals;
+  for (const std::string& property : properties) {
+    if (std::ranges::find(key, property) == key.end()) removals += fmt::format(" REMOVE n.{}", Quote(property));
+  }
+  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH (n:{} {})\n", Quote(label), Pattern(key, "k")) +
+         When("n IS NOT NULL AND " + Replaceable("n"), "SET n._apex_seq = row.s" + removals) +
+         "RETURN count(*) AS rows";
+}
+
+std::string EraseNodes(const std::string& label, const Names& key) {
+  return fmt::format(
+      "UNWIND $rows AS row\n"
+      "OPTIONAL MATCH (n:{} {}) WHERE n._apex_seq = row.s\n"
+      "REMOVE n._apex_seq\n"
+      "WITH count(*) AS rows, collect(n) AS gone\n"
+      "FOREACH (n IN [x IN gone WHERE NOT (x)--()] | DELETE n)\n"
+      "RETURN rows",
+      Quote(label), Pattern(key, "k"));
+}
+
+std::string PruneRelations(const std::string& label, const Names& key, const RelationGroup& group) {
+  return fmt::format(
+      "UNWIND $rows AS row\n"
+      "OPTIONAL MATCH (n:{} {}) WHERE n._apex_seq = row.s\n"
+      "OPTIONAL MATCH (n)-[r:{}]->(m:{}) WHERE r._apex_seq IS NOT NULL AND NOT {} IN row.t\n"
+      "DELETE r\n"
+      "WITH count(DISTINCT row.k) AS rows, collect(m) AS old\n"
+      "FOREACH (m IN {} | DELETE m)\n"
+      "RETURN rows",
+      Quote(label), Pattern(key, "k"), Quote(group.type), Quote(group.label), KeyOf("m", group.key),
+      UnusedStubs("old", group.key.size()));
+}
+
+std::string LinkRelations(const std::string& label, const Names& key, const RelationGroup& group) {
+  const std::string link = fmt::format("MERGE (m:{} {}) MERGE (n)-[r:{}]->(m) SET r._apex_seq = row.s",
+                                       Quote(group.label), Pattern(group.key, "t"), Quote(group.type));
+  return fmt::format("UNWIND $rows AS row\nMATCH (n:{} {})\n", Quote(label), Pattern(key, "k")) +
+         When("n._apex_seq = row.s", link) + "RETURN count(*) AS rows";
+}
+
+std::string UnlinkEdges(const EdgeMapping& edge, const Names& key) {
+  return fmt::format(
+      "UNWIND $rows AS row\n"
+      "OPTIONAL MATCH (f:{})-[r:{} {}]->(t:{}) WHERE {} AND NOT ({} = row.f AND {} = row.t)\n"
+      "DELETE r\n"
+      "WITH count(DISTINCT row.k) AS rows, collect(f) AS sources, collect(t) AS targets\n"
+      "FOREACH (x IN {} + {} | DELETE x)\n"
+      "RETURN rows",
+      Quote(edge.from.label), Quote(edge.type), Pattern(key, "k"), Quote(edge.to.label), Replaceable("r"),
+      KeyOf("f", edge.from.key), KeyOf("t", edge.to.key), UnusedStubs("sources", edge.from.key.size()),
+      UnusedStubs("targets", edge.to.key.size()));
+}
+
+std::string PutEdges(const EdgeMapping& edge, const Names& key) {
+  const std::string relationship = fmt::format("[r:{} {}]", Quote(edge.type), Pattern(key, "k"));
+  const std::string create = fmt::format(
+      "MERGE (f:{} {}) MERGE (t:{} {}) CREATE (f)-{}->(t) SET r += row.p, r._apex_seq = row.s", Quote(edge.from.label),
+      Pattern(edge.from.key, "f"), Quote(edge.to.label), Pattern(edge.to.key, "t"), relationship);
+  // What is found here either has its ends already or is newer: UnlinkEdges ran before.
+  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH ()-[o:{} {}]->()\n", Quote(edge.type), Pattern(key, "k")) +
+         When("o IS NULL", create) +
+         When("o IS NOT NULL AND " + Replaceable("o"), "SET o += row.p, o._apex_seq = row.s") +
+         "RETURN count(DISTINCT row.k) AS rows";
+}
+
+std::string_view LockPipeline() {
+  return "MERGE (p:_ApexPipeline {name: $name})\n"
+         "SET p.position = CASE WHEN coalesce(p.position, -1) < $position THEN $position ELSE p.position END\n"
+         "RETURN count(*) AS rows";
+}
+
+// Dividing by zero is how plain Cypher raises an error; everything after it in the transaction is then ignored.
+std::string_view CheckEpoch() {
+  return "MATCH (p:_ApexPipeline {name: $name})\n"
+         "RETURN 1 / CASE WHEN p.epoch = $epoch THEN 1 ELSE 0 END AS rows";
+}
+
+std::string_view ClaimEpoch() {
+  return "MATCH (p:_ApexPipeline {name: $name})\n"
+         "SET p.epoch = $epoch / CASE WHEN coalesce(p.epoch, $epoch) <= $epoch THEN 1 ELSE 0 END\n"
+         "RETURN count(*) AS rows";
+}
+
+std::vector<std::string> SchemaOf(const TableMapping& mapping) {
+  std::vector<std::string> schema;
+  const Names key = KeyNames(mapping);
+  if (mapping.node) {
+    schema.push_back(UniqueConstraint(mapping.node->label, key));
+    for (const RelationMapping& relation : mapping.node->relations) {
+      schema.push_back(UniqueConstraint(relation.to.label, relation.to.key));
+    }
+  }
+  if (mapping.edge) {
+    schema.push_back(UniqueConstraint(mapping.edge->from.label, mapping.edge->from.key));
+    schema.push_back(UniqueConstraint(mapping.edge->to.label, mapping.edge->to.key));
+    schema.push_back(fmt::format("CREATE INDEX IF NOT EXISTS FOR ()-[r:{}]-() ON {}", Quote(mapping.edge->type),
+                                 SchemaKey("r", key)));
+  }
+  return schema;
+}
+
+std::string_view PipelineConstraint() {
+  return "CREATE CONSTRAINT IF NOT EXISTS FOR (p:_ApexPipeline) REQUIRE p.name IS UNIQUE";
+}
+
+}  // namespace apex::neo4j
