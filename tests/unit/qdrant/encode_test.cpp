@@ -226,7 +226,7 @@ TEST(EncodeTest, NullEmbeddingAndDeletedRowBecomeADeleteOfOlderVersions) {
   }
 }
 
-TEST(EncodeTest, UndoPutsTheAcceptedImageBackOnlyOverTheFailedVersion) {
+TEST(EncodeTest, UndoPutsTheAcceptedImageBackOnlyOverVersionsOfTheFailedChanges) {
   RowUndo undo;
   undo.mapping = Mapping(ColumnKind::kText);
   undo.row = {1, "[7]"};
@@ -237,13 +237,15 @@ TEST(EncodeTest, UndoPutsTheAcceptedImageBackOnlyOverTheFailedVersion) {
   const auto restored = EncodeUndo(undo);
   EXPECT_EQ((*restored).upsert().points(0).payload().at("v").string_value(), "before");
   EXPECT_EQ((*restored).upsert().points(0).payload().at("_apex_seq").integer_value(), 9);
-  EXPECT_EQ((*restored).upsert().update_filter().must(0).field().match().integer(), 10);
+  EXPECT_EQ((*restored).upsert().update_filter().must(0).field().range().gt(), 9);
+  EXPECT_EQ((*restored).upsert().update_filter().must(0).field().range().lte(), 10);
 
   undo.accepted_embedding.reset();
   const auto removed = EncodeUndo(undo);
   const auto& filter = (*removed).delete_points().points().filter();
   EXPECT_EQ(filter.must(0).has_id().has_id(0).num(), 7u);
-  EXPECT_EQ(filter.must(1).field().match().integer(), 10);
+  EXPECT_EQ(filter.must(1).field().range().gt(), 9);
+  EXPECT_EQ(filter.must(1).field().range().lte(), 10);
 }
 
 }  // namespace

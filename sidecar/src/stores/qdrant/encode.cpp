@@ -233,10 +233,12 @@ void AddOlderThan(int64_t seq, ::qdrant::Filter* filter) {
   field->mutable_range()->set_gte(static_cast<double>(seq));
 }
 
-void AddExactly(int64_t seq, ::qdrant::Filter* filter) {
+/// True of points that came from the failed changes.
+void AddFailed(const RowUndo& undo, ::qdrant::Filter* filter) {
   auto* field = filter->add_must()->mutable_field();
   field->set_key(kSeqField);
-  field->mutable_match()->set_integer(seq);
+  field->mutable_range()->set_gt(static_cast<double>(undo.accepted_seq));
+  field->mutable_range()->set_lte(static_cast<double>(undo.failed_seq));
 }
 
 /// The filter of a delete that takes this point alone, for the caller to narrow.
@@ -272,14 +274,14 @@ Result<PointOperation> EncodeUndo(const RowUndo& undo) {
   const TableMapping& mapping = *undo.mapping;
   PointOperation operation;
   if (!undo.accepted || !undo.accepted_embedding) {
-    AddExactly(undo.failed_seq, StartDelete(mapping, undo.row, &operation));
+    AddFailed(undo, StartDelete(mapping, undo.row, &operation));
     return operation;
   }
   auto point =
       EncodePoint(mapping, undo.row, undo.accepted_seq, *undo.accepted, *undo.accepted_embedding);
   if (!point.ok()) return point.error();
   *operation.mutable_upsert()->add_points() = *std::move(point);
-  AddExactly(undo.failed_seq, operation.mutable_upsert()->mutable_update_filter());
+  AddFailed(undo, operation.mutable_upsert()->mutable_update_filter());
   return operation;
 }
 

@@ -28,9 +28,9 @@ using PointOperation = ::qdrant::PointsUpdateOperation;
 /// kUnencodable and names column and row. `write.newest->mapping` names a vector.
 Result<PointOperation> EncodeWrite(const RowWrite& write);
 
-/// Puts the accepted image back, or deletes the point; applies where the store holds failed_seq or,
-/// for an image to restore, nothing (the failed change was a delete). `undo.mapping` names a
-/// vector.
+/// Puts the accepted image back, or deletes the point; applies where the store holds a version
+/// above accepted_seq up to failed_seq or, for an image to restore, nothing (the row had been
+/// deleted). `undo.mapping` names a vector.
 Result<PointOperation> EncodeUndo(const RowUndo& undo);
 
 }  // namespace apex::qdrant
