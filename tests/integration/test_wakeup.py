@@ -1,0 +1,244 @@
+"""The wake-up on a real server: who is notified, when, and what survives. No store and no sidecar takes part."""
+
+import os
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from stores import Postgres, runtime_directory
+from world import wait_until
+
+# Long enough for a notification that is on its way: one takes about a quarter of a millisecond.
+SILENCE_SECONDS = 0.5
+
+
+class Database:
+    """One database with an attached table, and sessions that end with it."""
+
+    def __init__(self, cluster: Postgres) -> None:
+        self.cluster = cluster
+        self.name = f"wakeup_{secrets.token_hex(4)}"
+        self.sessions: list[psycopg.Connection] = []
+        with cluster.connect() as admin:
+            admin.execute(f"CREATE DATABASE {self.name}")
+        self.writer = self.connect()
+        self.writer.execute("CREATE EXTENSION apex_saga")
+        self.writer.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text)")
+        self.writer.execute("SELECT apex.attach('notes', graph => apex.graph(label => 'Note', properties => ARRAY['title']))")
+
+    def connect(self) -> psycopg.Connection:
+        self.sessions.append(self.cluster.connect(self.name))
+        return self.sessions[-1]
+
+    def listen(self) -> psycopg.Connection:
+        reader = self.connect()
+        reader.execute("LISTEN apex_outbox")
+        return reader
+
+    def write(self) -> None:
+        self.writer.execute("INSERT INTO notes (title) VALUES ('a')")
+
+    def worker(self) -> int | None:
+        """The process id of this database's worker."""
+        with self.cluster.connect() as admin:
+            found = admin.execute(
+                "SELECT pid FROM pg_stat_activity WHERE backend_type = 'apex_saga wake-up' AND datname = %s", [self.name]
+            ).fetchall()
+        assert len(found) <= 1
+        return found[0][0] if found else None
+
+    def drop(self, force: bool = True) -> None:
+        for session in self.sessions:
+            session.close()
+        with self.cluster.connect() as admin:
+            admin.execute(f"DROP DATABASE IF EXISTS {self.name}" + (" WITH (FORCE)" if force else ""))
+
+
+def arm(reader: psycopg.Connection) -> bool:
+    return reader.execute("SELECT apex.arm()").fetchone()[0]
+
+
+def notified(reader: psycopg.Connection, seconds: float = 10.0) -> bool:
+    """Whether a notification comes; returns with it."""
+    return any(True for _ in reader.notifies(timeout=seconds, stop_after=1))
+
+
+def silent(reader: psycopg.Connection) -> bool:
+    return not notified(reader, SILENCE_SECONDS)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Postgres]:
+    directory = runtime_directory("wakeup") / "postgres"
+    Postgres(directory).remove()
+    server = Postgres(directory)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def database(cluster: Postgres) -> Iterator[Database]:
+    made = Database(cluster)
+    yield made
+    made.drop()
+
+
+def test_a_commit_notifies_once_per_arming(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    database.write()
+    assert notified(reader)
+    database.write()
+    assert silent(reader), "nobody armed again"
+
+
+def test_a_change_that_is_rolled_back_or_not_captured_notifies_nobody(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    with database.writer.transaction(force_rollback=True):
+        database.write()
+    database.writer.execute("CREATE TABLE elsewhere AS SELECT 1")
+    assert silent(reader)
+    database.write()
+    assert notified(reader), "still armed"
+
+
+def test_a_thousand_quick_commits_are_a_few_notifications(database: Database) -> None:
+    reader = database.listen()
+    finished = threading.Event()
+    heard = 0
+
+    def read() -> None:
+        nonlocal heard
+        while not finished.is_set():
+            arm(reader)
+            if notified(reader, 0.05):
+                heard += 1
+                finished.wait(0.005)  # What a reader does between two armings: it reads.
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        wait_until(database.worker)
+        for _ in range(1000):
+            database.write()
+    finally:
+        finished.set()
+        thread.join()
+    assert 1 <= heard <= 400
+
+
+def test_both_of_two_readers_are_woken(database: Database) -> None:
+    first, second = database.listen(), database.listen()
+    for _ in range(50):
+        arm(first)
+        arm(second)
+        database.write()
+        assert notified(first)
+        assert notified(second)
+
+
+def test_databases_are_woken_apart(cluster: Postgres, database: Database) -> None:
+    other = Database(cluster)
+    try:
+        here, there = database.listen(), other.listen()
+        assert arm(here)
+        assert arm(there)
+        database.write()
+        assert notified(here)
+        assert silent(there)
+        assert database.worker() != other.worker()
+    finally:
+        other.drop()
+
+
+def test_a_terminated_worker_is_replaced_at_the_next_arming(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    killed = database.worker()
+    database.writer.execute("SELECT pg_terminate_backend(%s, 5000)", [killed])
+    database.write()
+    assert arm(reader)
+    assert database.worker() not in (None, killed)
+    database.write()
+    assert notified(reader)
+
+
+def test_a_failing_notification_is_sent_later_by_the_same_worker(database: Database) -> None:
+    database.writer.execute(f"ALTER DATABASE {database.name} SET lock_timeout = '50ms'")
+    reader = database.listen()
+    assert arm(reader)
+    worker = database.worker()
+    blocker = database.connect()
+    with blocker.transaction():
+        # Makes the worker's transaction fail the way a full notification queue would: by an ERROR.
+        blocker.execute("LOCK TABLE pg_catalog.pg_extension IN ACCESS EXCLUSIVE MODE")
+        database.write()
+        assert silent(reader)
+    assert notified(reader)
+    assert database.worker() == worker
+
+
+def test_a_prepared_transaction_leaves_the_wake_up_to_the_poll(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    writer = database.connect()
+    writer.execute("BEGIN")
+    writer.execute("INSERT INTO notes (title) VALUES ('a')")
+    writer.execute("PREPARE TRANSACTION 'prepared'")
+    writer.execute("COMMIT PREPARED 'prepared'")
+    assert silent(reader)
+    database.write()
+    assert notified(reader)
+
+
+def test_commits_go_on_when_the_extension_is_dropped_while_armed(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    with database.writer.transaction():
+        database.write()
+        database.writer.execute("DROP EXTENSION apex_saga CASCADE")
+    wait_until(lambda: database.worker() is None, message="the worker leaves")
+    database.write()
+
+
+def test_the_worker_of_a_reader_that_has_gone_is_not_in_the_way_of_drop_database(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    assert database.worker()
+    database.drop(force=False)
+
+
+def test_a_worker_killed_hard_takes_the_server_through_recovery_and_loses_no_event(cluster: Postgres, database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    database.write()
+    started = database.writer.execute("SELECT pg_postmaster_start_time()").fetchone()[0]
+    os.kill(wait_until(database.worker), signal.SIGKILL)
+    database.writer.close()
+    wait_until(cluster.is_ready)
+    reader = database.listen()
+    database.writer = database.connect()
+    assert database.writer.execute("SELECT count(*) FROM apex.outbox").fetchone()[0] == 1
+    assert database.writer.execute("SELECT pg_postmaster_start_time()").fetchone()[0] == started
+    assert arm(reader)
+    database.write()
+    assert notified(reader)
+
+
+def test_latency_from_commit_to_notification_is_milliseconds(database: Database) -> None:
+    reader = database.listen()
+    taken = []
+    for _ in range(200):
+        arm(reader)
+        began = time.monotonic()
+        database.write()
+        assert notified(reader)
+        taken.append(time.monotonic() - began)
+    # The bound is loose for a busy machine: a poll would take a second.
+    assert sorted(taken)[len(taken) // 2] < 0.05
