@@ -96,7 +96,11 @@ def main() -> int:
             stack = Stack(stack.directory)
             stack.up()
             os.environ["APEX_TEST_STACK"] = str(stack.directory)
-            first: list[Group] = [("unit", lambda: groups.unit(_RELEASE)), ("regress", groups.regress)]
+            first: list[Group] = [
+                ("tools", groups.tools),
+                ("unit", lambda: groups.unit(_RELEASE)),
+                ("regress", groups.regress),
+            ]
             second: list[Group] = [("live", lambda: groups.live(_RELEASE, stack)), ("integration", groups.integration)]
             for done in [lanes.submit(report.run, first), lanes.submit(report.run, second)]:
                 done.result()

@@ -100,6 +100,8 @@ def start(world: World) -> None:
     with terminal.step("the four stores") as step:
         step.note = "Neo4j is fetched from Maven Central the first time"
         early.join()
+        # One that is still up may have an older build of the extension loaded.
+        world.stack.postgres.stop()
         world.stack.up()
         step.result = "PostgreSQL, Redis, Neo4j, Qdrant"
     with terminal.step("an empty database"):

@@ -143,4 +143,4 @@ def step(label: str) -> Iterator[Step]:
         spinner.join()
         mark = red("✗") if failed else green("✓")
         seconds = time.monotonic() - started
-        line.close(f"  {mark} {label:<26} {state.result} {dim(f'({seconds:.1f} s)')}")
+        line.close(f"  {mark} {label:<26} {' '.join(filter(None, [state.result, dim(f'({seconds:.1f} s)')]))}")

@@ -30,7 +30,12 @@ class Neo4j(Server):
         return f"bolt://127.0.0.1:{self.port}"
 
     def driver(self) -> neo4j.Driver:
-        return neo4j.GraphDatabase.driver(self.uri, auth=(self.user, self.password) if self.password else None)
+        return neo4j.GraphDatabase.driver(
+            self.uri,
+            auth=(self.user, self.password) if self.password else None,
+            # The server warns about every label and property that no row has brought yet.
+            notifications_min_severity="OFF",
+        )
 
     def command(self) -> Sequence[str]:
         return [str(_HOME / "run.sh"), "--data", str(self.directory / "data"), "--bolt-port", str(self.port)]
