@@ -24,8 +24,7 @@ using prometheus::Registry;
 using Buckets = Histogram::BucketBoundaries;
 
 constexpr std::array kStores{Store::kPostgres, Store::kNeo4j, Store::kQdrant, Store::kRedis};
-constexpr std::array kErrorTypes{"permanent",   "transient", "unknown_outcome",
-                                 "unencodable", "capture",   "other"};
+constexpr std::array kErrorTypes{"refused", "unavailable", "timeout", "unencodable", "other"};
 constexpr std::array kFailedSteps{"write_postgres", "write_neo4j", "write_qdrant",
                                   "write_redis",    "capture",     "other"};
 

@@ -98,7 +98,7 @@ TEST(MetricsTest, CountsWhatItIsTold) {
   metrics.Compensated("write_qdrant", true);
   metrics.Compensated("write_neo4j", false);
   metrics.SetActiveSagas(7);
-  metrics.Failed("write_qdrant", "permanent", 2);
+  metrics.Failed("write_qdrant", "refused", 2);
   metrics.SetLagSeconds(1.5);
   metrics.SetBacklogRows(11);
   metrics.EndToEndObserved(0.004);
@@ -118,7 +118,7 @@ TEST(MetricsTest, CountsWhatItIsTold) {
       {R"(apex_saga_compensation_total{status="compensated",step_name="write_qdrant"})", 1},
       {R"(apex_saga_compensation_total{status="compensation_failed",step_name="write_neo4j"})", 1},
       {"apex_saga_active_count", 7},
-      {R"(apex_saga_failure_reason_total{error_type="permanent",failed_step="write_qdrant"})", 2},
+      {R"(apex_saga_failure_reason_total{error_type="refused",failed_step="write_qdrant"})", 2},
       {"apex_lag_seconds", 1.5},
       {"apex_backlog_rows", 11},
       {"apex_end_to_end_seconds_count", 1},
@@ -156,7 +156,7 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
     threads.emplace_back([&metrics] {
       for (int i = 0; i < 1000; ++i) {
         metrics.SagasSettled(true, 1);
-        metrics.Failed("write_redis", "transient", 1);
+        metrics.Failed("write_redis", "unavailable", 1);
         if (i % 100 == 0) {
           EXPECT_THAT(metrics.Render(), HasSubstr("apex_lag_seconds"));
         }
@@ -168,7 +168,7 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
   EXPECT_EQ(samples[R"(apex_saga_executions_total{status="success"})"], 4000);
   EXPECT_EQ(
       samples
-          [R"(apex_saga_failure_reason_total{error_type="transient",failed_step="write_redis"})"],
+          [R"(apex_saga_failure_reason_total{error_type="unavailable",failed_step="write_redis"})"],
       4000);
 }
 
