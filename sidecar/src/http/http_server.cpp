@@ -1,0 +1,107 @@
+#include "http/http_server.h"
+
+#include <civetweb.h>
+
+#include <array>
+#include <atomic>
+#include <string_view>
+
+#include "core/uri.h"
+
+namespace apex::http {
+namespace {
+
+constexpr const char* kThreads = "4";
+constexpr const char* kRequestTimeoutMs = "10000";
+
+std::string Head(const Response& response) {
+  std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " +
+                     mg_get_response_code_text(nullptr, response.status);
+  head += "\r\nContent-Type: " + response.content_type +
+          "\r\nContent-Length: " + std::to_string(response.body.size());
+  for (const auto& [name, value] : response.headers)
+    head.append("\r\n").append(name).append(": ").append(value);
+  return head + "\r\nConnection: close\r\n\r\n";
+}
+
+struct ContextDeleter {
+  void operator()(mg_context* context) const { mg_stop(context); }
+};
+
+}  // namespace
+
+struct HttpServer::Impl {
+  Impl(std::string token, Endpoints endpoints) : router(std::move(token), std::move(endpoints)) {
+    mg_init_library(MG_FEATURES_DEFAULT);
+  }
+  ~Impl() {
+    context.reset();
+    mg_exit_library();
+  }
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+
+  static int Serve(mg_connection* connection, void* data) {
+    const mg_request_info& info = *mg_get_request_info(connection);
+    const char* const authorization = mg_get_header(connection, "Authorization");
+    Response response = static_cast<Impl*>(data)->router.Handle(
+        {.method = info.request_method,
+         .path = info.local_uri,
+         .authorization = authorization ? authorization : ""});
+    const std::string head = Head(response);
+    mg_write(connection, head.data(), head.size());
+    if (std::string_view(info.request_method) != "HEAD")
+      mg_write(connection, response.body.data(), response.body.size());
+    return response.status;
+  }
+
+  /// Keeps what the library says while it starts, which is why it could not; later words are about
+  /// clients and dropped.
+  static int KeepFirstWords(const mg_connection* connection, const char* message) {
+    const mg_context* const library = connection != nullptr ? mg_get_context(connection) : nullptr;
+    auto* const impl = library != nullptr ? static_cast<Impl*>(mg_get_user_data(library)) : nullptr;
+    if (impl != nullptr && !impl->started && impl->first_words.empty()) impl->first_words = message;
+    return 1;
+  }
+
+  Router router;
+  std::string first_words;  ///< Written by the starting thread, before `started`.
+  std::atomic<bool> started{false};
+  std::unique_ptr<mg_context, ContextDeleter> context;
+};
+
+HttpServer::HttpServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+HttpServer::~HttpServer() = default;
+
+std::variant<std::unique_ptr<HttpServer>, ListenError> HttpServer::Start(const std::string& listen,
+                                                                         std::string token,
+                                                                         Endpoints endpoints) {
+  auto impl = std::make_unique<Impl>(std::move(token), std::move(endpoints));
+  mg_callbacks callbacks{};
+  callbacks.log_message = &Impl::KeepFirstWords;
+  std::array<const char*, 9> options{
+      "listening_ports", listen.c_str(),      "num_threads", kThreads, "request_timeout_ms",
+      kRequestTimeoutMs, "enable_keep_alive", "no",          nullptr};
+  std::array<char, 256> text{};
+  unsigned code = 0;
+  mg_init_data init{
+      .callbacks = &callbacks, .user_data = impl.get(), .configuration_options = options.data()};
+  mg_error_data error{.code = &code, .text = text.data(), .text_buffer_size = text.size()};
+  impl->context.reset(mg_start2(&init, &error));
+  if (!impl->context) {
+    const std::string why =
+        impl->first_words.empty() ? std::string(text.data()) : impl->first_words;
+    return ListenError{"http.listen (APEX_HTTP_LISTEN): cannot listen on " + listen + ": " + why};
+  }
+  impl->started = true;
+  mg_set_request_handler(impl->context.get(), "/", &Impl::Serve, impl.get());
+  return std::unique_ptr<HttpServer>(new HttpServer(std::move(impl)));
+}
+
+uint16_t HttpServer::port() const {
+  mg_server_port port{};
+  mg_get_server_ports(impl_->context.get(), 1, &port);
+  return static_cast<uint16_t>(port.port);
+}
+
+}  // namespace apex::http

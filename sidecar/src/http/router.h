@@ -1,0 +1,66 @@
+// What each address answers, without a socket.
+//
+// Thread-safe. `status`, `retry` and `discard` are called one at a time, since each needs a
+// database session of its own; `metrics` and `not_ready` may be called from several threads at
+// once.
+#pragma once
+
+#include <functional>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/result.h"
+
+namespace apex::http {
+
+struct Request {
+  std::string method;
+  std::string path;
+  std::string authorization;  ///< The header's value, empty when absent.
+};
+
+struct Response {
+  int status = 200;
+  std::string content_type;
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+};
+
+/// Where the answers come from. What throws becomes a 500.
+struct Endpoints {
+  std::function<std::string()> metrics;                 ///< Prometheus text format.
+  std::function<std::vector<std::string>()> not_ready;  ///< Plain words; empty: ready.
+
+  /// A JSON object. The console shows these members, where present: `role`, `epoch`, `stores`
+  /// ({"neo4j": {"up": true, "last_error": ""}}), `pipelines` (apex.status()'s) and `failed_sagas`
+  /// (rows of apex.failed_sagas).
+  std::function<Result<std::string>()> status;
+
+  /// A permanent error is the caller's: 404 for SQLSTATE P0002, 409 for any other. Else the
+  /// database is at fault: 503.
+  std::function<Status(const std::string& saga)> retry;
+  std::function<Status(const std::string& saga)> discard;
+};
+
+class Router {
+ public:
+  /// `token` empty: calls that change something are refused.
+  Router(std::string token, Endpoints endpoints);
+
+  Response Handle(const Request& request);
+
+ private:
+  Response Dispatch(const Request& request);
+  Response Readiness() const;
+  Response ReportStatus();
+  Response ChangeSaga(const Request& request, const std::string& saga, const std::string& action);
+  bool TokenMatches(const std::string& authorization) const;
+
+  const std::string token_;
+  const Endpoints endpoints_;
+  std::mutex database_mutex_;
+};
+
+}  // namespace apex::http
