@@ -1,0 +1,244 @@
+// The client against a server that misbehaves on demand.
+#include "stores/qdrant/client.h"
+
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+
+#include "qdrant.grpc.pb.h"
+
+namespace apex::qdrant {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::HasSubstr;
+
+Deadline Soon() { return Deadline::After(milliseconds(10000)); }
+
+using Answer = std::function<grpc::Status(grpc::ServerContext*, const ::qdrant::UpdateBatchPoints&,
+                                          ::qdrant::UpdateBatchResponse*)>;
+
+class FakePoints final : public ::qdrant::Points::Service {
+ public:
+  explicit FakePoints(Answer answer) : answer_(std::move(answer)) {}
+
+  grpc::Status UpdateBatch(grpc::ServerContext* context, const ::qdrant::UpdateBatchPoints* request,
+                           ::qdrant::UpdateBatchResponse* response) override {
+    return answer_(context, *request, response);
+  }
+
+  grpc::Status Get(grpc::ServerContext*, const ::qdrant::GetPoints*,
+                   ::qdrant::GetResponse* response) override {
+    (*response->add_result()->mutable_payload())["large"].set_string_value(
+        std::string(8 << 20, 'x'));
+    return grpc::Status::OK;
+  }
+
+ private:
+  Answer answer_;
+};
+
+class FakeServer {
+ public:
+  explicit FakeServer(Answer answer) : points_(std::move(answer)) {
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
+    builder.RegisterService(&points_);
+    server_ = builder.BuildAndStart();
+  }
+  ~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
+
+  ClientOptions options() const { return {"http://127.0.0.1:" + std::to_string(port_), "the-key"}; }
+
+ private:
+  FakePoints points_;
+  int port_ = 0;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+grpc::Status Complete(const ::qdrant::UpdateBatchPoints& request,
+                      ::qdrant::UpdateBatchResponse* response) {
+  for (int i = 0; i < request.operations_size(); ++i) {
+    response->add_result()->set_status(::qdrant::Completed);
+  }
+  return grpc::Status::OK;
+}
+
+/// `count` requests of two operations each; `pulled` counts how many were asked for.
+Client::Requests Requests(int count, int* pulled) {
+  *pulled = 0;
+  return [count, pulled]() -> Result<std::optional<::qdrant::UpdateBatchPoints>> {
+    if (*pulled == count) return std::optional<::qdrant::UpdateBatchPoints>();
+    ::qdrant::UpdateBatchPoints request;
+    request.set_collection_name(std::to_string((*pulled)++));
+    request.add_operations();
+    request.add_operations();
+    return std::optional(std::move(request));
+  };
+}
+
+Status Send(const FakeServer& server, int requests, Deadline deadline = Soon(),
+            int* pulled = nullptr) {
+  int ignored = 0;
+  Client client(server.options());
+  return client.UpdateAll(Requests(requests, pulled == nullptr ? &ignored : pulled), deadline);
+}
+
+TEST(ClientTest, EveryRequestCompletedIsSuccess) {
+  FakeServer server(
+      [](auto*, const auto& request, auto* response) { return Complete(request, response); });
+  int pulled = 0;
+  EXPECT_TRUE(Send(server, 10, Soon(), &pulled).ok());
+  EXPECT_EQ(pulled, 10);
+  EXPECT_TRUE(Send(server, 0).ok());
+}
+
+TEST(ClientTest, AnyStatusButCompletedIsAnUnknownOutcome) {
+  for (const auto status : {::qdrant::UnknownUpdateStatus, ::qdrant::Acknowledged,
+                            ::qdrant::ClockRejected, ::qdrant::WaitTimeout}) {
+    FakeServer server([status](auto*, const auto& request, auto* response) {
+      Complete(request, response);
+      response->mutable_result(1)->set_status(status);
+      return grpc::Status::OK;
+    });
+    const Status sent = Send(server, 1);
+    ASSERT_FALSE(sent.ok());
+    EXPECT_EQ(sent.error().kind, ErrorKind::kUnknownOutcome);
+    EXPECT_THAT(sent.error().message, HasSubstr(::qdrant::UpdateStatus_Name(status)));
+  }
+}
+
+TEST(ClientTest, FewerResultsThanOperationsAreAnUnknownOutcome) {
+  FakeServer server([](auto*, const auto&, auto* response) {
+    response->add_result()->set_status(::qdrant::Completed);
+    return grpc::Status::OK;
+  });
+  const Status sent = Send(server, 1);
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(sent.error().message, "answered for 1 of 2 operations");
+}
+
+TEST(ClientTest, RequestsOverlapAndStayWithinTheBound) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  int now = 0;
+  int most = 0;
+  FakeServer server([&](auto*, const auto& request, auto* response) {
+    std::unique_lock lock(mutex);
+    most = std::max(most, ++now);
+    changed.notify_all();
+    // Each waits until the bound is reached once, so that overlap is certain.
+    changed.wait_for(lock, std::chrono::seconds(5), [&] { return most >= kRequestsInFlightMax; });
+    --now;
+    return Complete(request, response);
+  });
+  EXPECT_TRUE(Send(server, 20).ok());
+  EXPECT_EQ(most, kRequestsInFlightMax);
+}
+
+TEST(ClientTest, NothingMoreIsSentAfterAFailure) {
+  FakeServer server([](auto*, const auto&, auto*) {
+    return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "Wrong input");
+  });
+  int pulled = 0;
+  EXPECT_FALSE(Send(server, 100, Soon(), &pulled).ok());
+  EXPECT_LE(pulled, kRequestsInFlightMax);
+}
+
+TEST(ClientTest, PermanentFailureIsReportedBeforeTransientOnes) {
+  FakeServer server([](auto*, const auto& request, auto*) {
+    return request.collection_name() == "2"
+               ? grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the row")
+               : grpc::Status(grpc::StatusCode::ABORTED, "the store");
+  });
+  const Status sent = Send(server, kRequestsInFlightMax);
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().message, "the row");
+}
+
+TEST(ClientTest, ExhaustedServerIsTransientAndItsRetryAfterIsHonoured) {
+  FakeServer server([](auto* context, const auto&, auto*) {
+    context->AddTrailingMetadata("retry-after", "7");
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Rate limiting exceeded");
+  });
+  const Status sent = Send(server, 1);
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(sent.error().retry_after, milliseconds(7000));
+}
+
+TEST(ClientTest, ServerThatDoesNotAnswerIsAnUnknownOutcomeAtTheDeadline) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool released = false;
+  FakeServer server([&](auto*, const auto& request, auto* response) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return released; });
+    return Complete(request, response);
+  });
+  const auto started = Deadline::Clock::now();
+  const Status sent = Send(server, 2, Deadline::After(milliseconds(300)));
+  const auto waited = Deadline::Clock::now() - started;
+  {
+    const std::lock_guard lock(mutex);
+    released = true;
+  }
+  changed.notify_all();
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(sent.error().native_code, "DEADLINE_EXCEEDED");
+  EXPECT_LT(waited, milliseconds(3000));
+}
+
+TEST(ClientTest, EveryCallCarriesTheApiKey) {
+  std::string key;
+  FakeServer server([&key](auto* context, const auto& request, auto* response) {
+    const auto found = context->client_metadata().find("api-key");
+    if (found != context->client_metadata().end())
+      key.assign(found->second.data(), found->second.size());
+    return Complete(request, response);
+  });
+  EXPECT_TRUE(Send(server, 1).ok());
+  EXPECT_EQ(key, "the-key");
+}
+
+TEST(ClientTest, AnswerLargerThanGrpcsDefaultLimitIsReceived) {
+  FakeServer server(
+      [](auto*, const auto& request, auto* response) { return Complete(request, response); });
+  Client client(server.options());
+  auto response = client.GetPoints({}, Soon());
+  ASSERT_TRUE(response.ok()) << Describe(response.error());
+  EXPECT_EQ(response->result(0).payload().at("large").string_value().size(), size_t{8 << 20});
+}
+
+TEST(ClientTest, ErrorWhileEncodingEndsTheSendingAndIsReturned) {
+  FakeServer server(
+      [](auto*, const auto& request, auto* response) { return Complete(request, response); });
+  Client client(server.options());
+  int asked = 0;
+  const Status sent = client.UpdateAll(
+      [&asked]() -> Result<std::optional<::qdrant::UpdateBatchPoints>> {
+        if (asked++ == 0) {
+          ::qdrant::UpdateBatchPoints request;
+          request.add_operations();
+          return std::optional(request);
+        }
+        StoreError error;
+        error.kind = ErrorKind::kPermanent;
+        error.native_code = kUnencodable;
+        return error;
+      },
+      Soon());
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().native_code, kUnencodable);
+  EXPECT_EQ(asked, 2);
+}
+
+}  // namespace
+}  // namespace apex::qdrant
