@@ -1,6 +1,8 @@
 #include "core/uuid.h"
 
+#include <bit>
 #include <cstddef>
+#include <cstring>
 
 namespace apex {
 namespace {
@@ -14,6 +16,12 @@ Uuid Filled(std::uint8_t byte) {
   Uuid uuid;
   uuid.fill(byte);
   return uuid;
+}
+
+// As one store: the id is read back in one piece, and bytes written one by one would have to settle first.
+void StoreBigEndian(std::uint64_t value, std::uint8_t* out) {
+  if constexpr (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
+  std::memcpy(out, &value, sizeof(value));
 }
 
 int HexDigit(char c) {
@@ -31,10 +39,8 @@ Uuid MakeUuid7(std::uint64_t tick, std::uint64_t tail) {
   const std::uint64_t high = (ms << 16) | (std::uint64_t{kVersion7} << 12) | fraction;
   const std::uint64_t low = (std::uint64_t{kVariantRfc9562} << 56) | (tail & kUuid7TailMax);
   Uuid uuid;
-  for (std::size_t i = 0; i < 8; ++i) {
-    uuid[i] = static_cast<std::uint8_t>(high >> (56 - 8 * i));
-    uuid[8 + i] = static_cast<std::uint8_t>(low >> (56 - 8 * i));
-  }
+  StoreBigEndian(high, uuid.data());
+  StoreBigEndian(low, uuid.data() + sizeof(high));
   return uuid;
 }
 
