@@ -1,0 +1,541 @@
+"""The reader's rule on a real server: every committed event is delivered once, in row order, whatever commits when.
+
+These tests speak to the extension as the sidecar does, without the sidecar: `Reader` makes the calls of the contract.
+"""
+
+import collections
+import contextlib
+import itertools
+import os
+import random
+import secrets
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg.rows import namedtuple_row
+
+from stores import Postgres, runtime_directory
+
+Sessions = Callable[[], psycopg.Connection]
+
+LEASE_MS = 1500
+LOOKAHEAD = 16384
+DOCUMENTS = """
+    CREATE TABLE documents (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0, note text);
+    SELECT apex.attach('documents', cache => apex.cache('document', columns => ARRAY['id', 'n', 'note']));
+"""
+
+
+class Reader:
+    """A leader that only reads: it takes each piece for settled and closes each batch."""
+
+    def __init__(self, dsn: str, name: str = "reader", pipeline: str = "default") -> None:
+        self.pg = psycopg.connect(dsn, autocommit=True, row_factory=namedtuple_row)
+        self.name, self.pipeline = name, pipeline
+        self.epoch = 0
+        self.after = 0
+
+    def lead(self) -> Any:
+        """Returns what apex.lead says, or None while another leader is alive."""
+        led = self.pg.execute("SELECT * FROM apex.lead(%s, %s, %s)", [self.pipeline, self.name, LEASE_MS]).fetchone()
+        if led.epoch is None:
+            return None
+        self.epoch, self.after = led.epoch, led.settled
+        return led
+
+    def read(self, rows_max: int = 4000, upto: int | None = None) -> list:
+        statement = "SELECT * FROM apex.read_piece(%s, %s, %s, %s, %s)"
+        return self.pg.execute(statement, [self.pipeline, self.epoch, self.after, rows_max, upto]).fetchall()
+
+    def checkpoint(self, settled: int, *, close: bool = False, superseded: str = "[]") -> None:
+        arguments = [self.pipeline, self.epoch, settled, superseded, close]
+        self.pg.execute("SELECT apex.checkpoint(%s, %s, %s, %s, %s)", arguments)
+        if close:
+            self.after = 0
+
+    def batch(self, rows_max: int = 4000) -> list:
+        """The whole of the next batch, closed behind it."""
+        events, ahead = [], set()
+        while True:
+            piece = self.read(rows_max)
+            run, rest = piece[:rows_max], piece[rows_max:]
+            events += [event for event in run if event.seq not in ahead]
+            events += [event for event in rest if event.seq not in ahead]
+            ahead |= {event.seq for event in rest}
+            if run:
+                self.after = run[-1].seq
+            if len(run) < rows_max:
+                if self.after:
+                    self.checkpoint(self.after, close=True)
+                return events
+
+    def cursor(self) -> Any:
+        return self.pg.execute("SELECT * FROM apex.pipeline WHERE name = %s", [self.pipeline]).fetchone()
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Postgres]:
+    server = Postgres(runtime_directory("reader") / "postgres", settings={"max_prepared_transactions": "20"})
+    server.start()
+    with server.connect() as admin:
+        admin.execute("CREATE DATABASE documents_attached")
+    with server.connect("documents_attached") as session:
+        session.execute("CREATE EXTENSION apex_saga")
+        session.execute(DOCUMENTS)
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def dsn(cluster: Postgres) -> Iterator[str]:
+    database = f"reader_{secrets.token_hex(4)}"
+    with cluster.connect() as admin:
+        admin.execute(f"CREATE DATABASE {database} TEMPLATE documents_attached")
+        yield cluster.dsn_of(database)
+        admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+
+
+@pytest.fixture
+def sessions(dsn: str) -> Iterator[Sessions]:
+    """Makes sessions that are in a transaction from their first statement on."""
+    with contextlib.ExitStack() as stack:
+        yield lambda: stack.enter_context(contextlib.closing(psycopg.connect(dsn)))
+
+
+@pytest.fixture
+def reader(dsn: str) -> Iterator[Reader]:
+    made = Reader(dsn)
+    made.lead()
+    yield made
+    made.pg.close()
+
+
+def keys(events: list) -> list[int]:
+    return [event.key[0] for event in events]
+
+
+# ---- Who sees what ----
+
+
+def later_xid_with_an_earlier_seq(sessions: Sessions, between: Callable[[], object]) -> None:
+    """The first transaction draws its seq last and commits first. `between` runs when only it has committed."""
+    first, second = sessions(), sessions()
+    first.execute("SELECT pg_current_xact_id()")
+    second.execute("INSERT INTO documents VALUES (2)")
+    first.execute("INSERT INTO documents VALUES (1)")
+    first.commit()
+    between()
+    second.commit()
+
+
+def test_a_later_xid_with_an_earlier_seq_that_commits_last_is_delivered(sessions: Sessions, reader: Reader) -> None:
+    early = []
+    later_xid_with_an_earlier_seq(sessions, lambda: early.extend(reader.batch()))
+    late = reader.batch()
+    assert keys(early) == [1]
+    assert keys(late) == [2]
+    assert late[0].seq < early[0].seq
+    assert late[0].xid > early[0].xid
+
+
+def test_the_snapshots_xmax_in_place_of_the_ceiling_would_lose_it(sessions: Sessions, dsn: str) -> None:
+    """Why the rule has a ceiling: the same history read by the rule without one."""
+    pg = psycopg.connect(dsn, autocommit=True)
+    a = pg.execute("SELECT pg_current_snapshot()::text").fetchone()[0]
+    position = 0
+
+    def batch() -> list[int]:
+        nonlocal a, position
+        statement = """
+            WITH b AS MATERIALIZED (SELECT pg_current_snapshot() AS b)
+            SELECT b.b::text, o.seq, o.key FROM b LEFT JOIN apex.outbox o
+              ON pg_visible_in_snapshot(o.xid, b.b)
+             AND ((o.xid >= pg_snapshot_xmax(%(a)s) AND o.seq > %(position)s)
+                  OR o.xid IN (SELECT pg_snapshot_xip(%(a)s)))
+            ORDER BY o.seq"""
+        rows = pg.execute(statement, {"a": a, "position": position}).fetchall()
+        a = rows[0][0]
+        found = [row for row in rows if row[1] is not None]
+        position = max([position] + [row[1] for row in found])
+        return [row[2][0] for row in found]
+
+    early = []
+    later_xid_with_an_earlier_seq(sessions, lambda: early.extend(batch()))
+    assert early == [1]
+    assert batch() == []
+    pg.close()
+
+
+def test_a_transaction_open_since_before_many_batches_is_delivered_when_it_commits(sessions: Sessions, reader: Reader) -> None:
+    long, other = sessions(), sessions()
+    long.execute("INSERT INTO documents VALUES (1)")
+    for number in range(2, 6):
+        other.execute("INSERT INTO documents VALUES (%s)", [number])
+        other.commit()
+        assert keys(reader.batch()) == [number]
+    long.execute("INSERT INTO documents VALUES (6)")
+    long.commit()
+    assert keys(reader.batch()) == [1, 6]
+    assert reader.batch() == []
+
+
+def test_a_prepared_transaction_is_delivered_when_it_commits(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("BEGIN")
+        pg.execute("INSERT INTO documents VALUES (1)")
+        pg.execute("PREPARE TRANSACTION 'held'")
+        pg.execute("INSERT INTO documents VALUES (2)")
+        assert keys(reader.batch()) == [2]
+        pg.execute("COMMIT PREPARED 'held'")
+    assert keys(reader.batch()) == [1]
+
+
+def test_what_rolls_back_is_never_delivered(sessions: Sessions, reader: Reader) -> None:
+    writer = sessions()
+    writer.execute("INSERT INTO documents VALUES (1)")
+    assert reader.batch() == []
+    writer.execute("SAVEPOINT s")
+    writer.execute("INSERT INTO documents VALUES (2)")
+    writer.execute("ROLLBACK TO s")
+    writer.execute("INSERT INTO documents VALUES (3)")
+    writer.commit()
+    assert keys(reader.batch()) == [1, 3]
+
+
+def test_a_straggler_of_many_events_is_read_in_pieces_and_in_order(sessions: Sessions, reader: Reader) -> None:
+    long, other = sessions(), sessions()
+    long.execute("INSERT INTO documents SELECT generate_series(1, 1000)")
+    other.execute("INSERT INTO documents VALUES (5000)")
+    other.commit()
+    assert keys(reader.batch()) == [5000]
+    long.execute("INSERT INTO documents SELECT generate_series(1001, 2000)")
+    other.execute("INSERT INTO documents VALUES (5001)")
+    other.commit()
+    long.commit()
+    events = reader.batch(rows_max=300)
+    assert keys(events) == [*range(1, 2001), 5001]
+
+
+def test_a_trigger_that_updates_its_own_row_leaves_the_order_of_commands(dsn: str, reader: Reader) -> None:
+    """Its update is captured before the insert that set it off; (command, seq) tells which came first."""
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("""
+            CREATE FUNCTION count_up() RETURNS trigger LANGUAGE plpgsql AS
+              'BEGIN UPDATE documents SET n = n + 1 WHERE id = NEW.id; RETURN NULL; END';
+            CREATE TRIGGER a_first AFTER INSERT ON documents FOR EACH ROW EXECUTE FUNCTION count_up()""")
+        pg.execute("INSERT INTO documents (id) VALUES (1)")
+    events = reader.batch()
+    assert [event.op for event in events] == ["U", "I"]
+    by_command = sorted(events, key=lambda event: (event.command, event.seq))
+    assert [event.op for event in by_command] == ["I", "U"]
+    assert by_command[-1].after["n"] == 1
+    assert by_command[-1].before == by_command[0].after
+
+
+def test_what_the_transaction_of_attach_writes_is_delivered(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg, psycopg.connect(dsn) as running:
+        # Writes to the new table after the attach, with an older transaction.
+        running.execute("SELECT pg_current_xact_id()")
+        with pg.transaction():
+            pg.execute("INSERT INTO documents VALUES (1)")
+            pg.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+            pg.execute("SELECT apex.attach('notes', cache => apex.cache('note'), pipeline => 'second')")
+            pg.execute("INSERT INTO notes VALUES (1)")
+        running.execute("INSERT INTO notes VALUES (2)")
+        running.commit()
+        reader = Reader(dsn, pipeline="second")
+        reader.lead()
+        assert keys(reader.batch()) == [1, 2]
+        reader.pg.close()
+
+
+def test_a_pipeline_reads_its_own_tables_only(dsn: str, reader: Reader) -> None:
+    second = Reader(dsn, pipeline="second")
+    second.lead()
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("CREATE TABLE notes (id int PRIMARY KEY)")
+        pg.execute("SELECT apex.attach('notes', cache => apex.cache('note'), pipeline => 'second')")
+        pg.execute("INSERT INTO notes VALUES (1)")
+        pg.execute("INSERT INTO documents VALUES (2)")
+    assert keys(reader.batch()) == [2]
+    assert keys(second.batch()) == [1]
+    second.pg.close()
+
+
+def test_an_idle_cursor_follows_when_other_pipelines_are_busy(dsn: str, reader: Reader) -> None:
+    idle = Reader(dsn, pipeline="idle")
+    idle.lead()
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 5000)")
+    assert idle.batch() == []
+    assert idle.cursor().position == 5000
+    idle.pg.close()
+
+
+# ---- Many writers ----
+
+
+def write_at_random(dsn: str, seed: int, transactions: int) -> None:
+    """Small transactions on few rows: updates, deletes, savepoints, rollbacks, pauses inside and outside."""
+    rnd = random.Random(seed)
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        for _ in range(transactions):
+            # In id order, so that the writers wait for each other but never in a circle.
+            rows = sorted(rnd.sample(range(40), rnd.randint(1, 4)))
+            with contextlib.suppress(psycopg.Rollback), pg.transaction() as outer:
+                if rnd.random() < 0.3:
+                    pg.execute("SELECT pg_current_xact_id()")
+                for row in rows:
+                    with contextlib.suppress(psycopg.Rollback), pg.transaction() as inner:
+                        if rnd.random() < 0.2:
+                            pg.execute("DELETE FROM documents WHERE id = %s", [row])
+                        else:
+                            upsert = "INSERT INTO documents VALUES (%s) ON CONFLICT (id) DO UPDATE SET n = documents.n + 1"
+                            pg.execute(upsert, [row])
+                        if rnd.random() < 0.1:
+                            raise psycopg.Rollback(inner)
+                    if rnd.random() < 0.1:
+                        pg.execute("SELECT pg_sleep(0.001)")
+                if rnd.random() < 0.15:
+                    raise psycopg.Rollback(outer)
+
+
+def test_many_writers_every_committed_event_is_delivered_once_and_in_row_order(dsn: str) -> None:
+    seed = int(os.environ.get("APEX_TEST_SEED", secrets.randbelow(1 << 32)))
+    print(f"APEX_TEST_SEED={seed}")
+    rnd = random.Random(seed)
+    reader = Reader(dsn)
+    reader.lead()
+    writers = [threading.Thread(target=write_at_random, args=(dsn, seed + number, 250)) for number in range(10)]
+    for writer in writers:
+        writer.start()
+    delivered = []
+    while any(writer.is_alive() for writer in writers):
+        delivered += reader.batch(rows_max=rnd.choice([3, 20, 4000]))
+    for writer in writers:
+        writer.join()
+    delivered += reader.batch()
+
+    with psycopg.connect(dsn) as pg:
+        committed = {seq for (seq,) in pg.execute("SELECT seq FROM apex.outbox")}
+    counts = collections.Counter(event.seq for event in delivered)
+    assert set(counts) == committed, f"seed {seed}"
+    assert max(counts.values()) == 1, f"seed {seed}"
+    last = collections.defaultdict(int)
+    for event in delivered:
+        assert event.seq > last[event.key[0]], f"seed {seed}: row {event.key}"
+        last[event.key[0]] = event.seq
+    reader.pg.close()
+
+
+def test_many_writers_and_leaders_that_die_nothing_is_skipped(dsn: str) -> None:
+    """What a dead leader had handed out but not settled comes again, as one window, before anything new."""
+    seed = int(os.environ.get("APEX_TEST_SEED", secrets.randbelow(1 << 32)))
+    print(f"APEX_TEST_SEED={seed}")
+    rnd = random.Random(seed)
+    writers = [threading.Thread(target=write_at_random, args=(dsn, seed + number, 150)) for number in range(8)]
+    for writer in writers:
+        writer.start()
+    settled, handed_out = set(), set()
+    while any(writer.is_alive() for writer in writers):
+        reader = Reader(dsn)
+        led = reader.lead()
+        if led.handed_out is not None:
+            window = reader.read(upto=led.handed_out)
+            assert handed_out - settled <= {event.seq for event in window} | settled, f"seed {seed}"
+            handed_out |= {event.seq for event in window}
+            reader.after = led.handed_out
+        for _ in range(rnd.randint(1, 6)):
+            piece = reader.read(rows_max := rnd.choice([2, 10, 100]))
+            handed_out |= {event.seq for event in piece}
+            if piece:
+                reader.after = piece[: rows_max][-1].seq
+            if len(piece) < rows_max and reader.after and rnd.random() < 0.7:
+                reader.checkpoint(reader.after, close=True)
+                settled |= handed_out
+            elif rnd.random() < 0.5 and reader.after:
+                reader.checkpoint(reader.after)
+                settled |= {seq for seq in handed_out if seq <= reader.after}
+        reader.pg.close()
+    for writer in writers:
+        writer.join()
+
+    reader = Reader(dsn)
+    led = reader.lead()
+    handed_out |= {event.seq for event in reader.batch()}
+    handed_out |= {event.seq for event in reader.batch()}
+    reader.pg.close()
+    with psycopg.connect(dsn) as pg:
+        assert handed_out == {seq for (seq,) in pg.execute("SELECT seq FROM apex.outbox")}, f"seed {seed}"
+
+
+# ---- Pieces ----
+
+
+def test_a_piece_brings_the_rest_of_its_sagas(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg, pg.transaction():
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 10)")
+        pg.execute("UPDATE documents SET n = 1 WHERE id <= 3")
+    first = reader.read(rows_max=4)
+    assert keys(first) == [1, 2, 3, 4, 1, 2, 3]
+    assert reader.cursor().handed_out == first[3].seq
+    reader.after = first[3].seq
+    assert keys(reader.read(rows_max=4)) == [5, 6, 7, 8]
+
+
+def test_a_saga_longer_than_the_lookahead_is_split(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg, pg.transaction():
+        pg.execute("INSERT INTO documents VALUES (1)")
+        pg.execute("INSERT INTO documents SELECT generate_series(2, %s)", [LOOKAHEAD])
+        pg.execute("UPDATE documents SET n = 1 WHERE id = 1")
+        pg.execute("UPDATE documents SET n = 2 WHERE id = 1")
+    assert [event.seq for event in reader.read(rows_max=1)] == [1, LOOKAHEAD + 1]
+
+
+def test_reading_nothing_writes_nothing(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+    reader.batch()
+    with reader.pg.transaction():
+        assert reader.read() == []
+        assert reader.pg.execute("SELECT pg_current_xact_id_if_assigned()").fetchone()[0] is None
+
+
+def test_what_commits_after_a_batch_was_opened_belongs_to_the_next(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 4)")
+        first = reader.read(rows_max=3)
+        pg.execute("INSERT INTO documents VALUES (5)")
+    reader.after = first[-1].seq
+    assert keys(reader.read()) == [4]
+    reader.checkpoint(4, close=True)
+    assert keys(reader.batch()) == [5]
+
+
+def test_a_batch_that_is_not_settled_cannot_be_closed(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 4)")
+    reader.read()
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        reader.checkpoint(3, close=True)
+    reader.checkpoint(4, close=True)
+    reader.checkpoint(4, close=True)
+
+
+# ---- Leadership ----
+
+
+def test_a_second_leader_waits_until_the_first_is_late(dsn: str, reader: Reader) -> None:
+    second = Reader(dsn, name="second")
+    assert second.lead() is None
+    reader.pg.execute("UPDATE apex.pipeline SET heartbeat = heartbeat - interval '1 hour'")
+    assert second.lead().epoch == reader.epoch + 1
+    second.pg.close()
+
+
+def test_a_leader_that_resigns_is_replaced_at_once(dsn: str, reader: Reader) -> None:
+    second = Reader(dsn, name="second")
+    reader.pg.execute("SELECT apex.resign('default', %s)", [reader.epoch])
+    assert second.lead().epoch == reader.epoch + 1
+    second.pg.close()
+
+
+def test_a_replaced_leaders_session_is_ended(dsn: str, reader: Reader) -> None:
+    second = Reader(dsn, name="reader")
+    second.lead()
+    with pytest.raises(psycopg.OperationalError):
+        for _ in itertools.repeat(None):
+            reader.pg.execute("SELECT 1")
+    second.pg.close()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "SELECT * FROM apex.read_piece('default', %s, 0, 10)",
+        "SELECT apex.checkpoint('default', %s, 0, '[]', false)",
+        "SELECT * FROM apex.record_failure('default', %s, '{}')",
+        "SELECT apex.settle_failure('default', %s, '00000000-0000-7000-8000-000000000000', 'parked')",
+    ],
+)
+def test_a_replaced_leader_is_refused_everything(reader: Reader, call: str) -> None:
+    with pytest.raises(psycopg.errors.Error) as refused:
+        reader.pg.execute(call, [reader.epoch - 1])
+    assert refused.value.sqlstate == "AX001"
+    assert not reader.pg.execute("SELECT apex.heartbeat('default', %s)", [reader.epoch - 1]).fetchone()[0]
+
+
+def test_the_window_of_a_dead_leader_is_what_it_may_have_written(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        with pg.transaction():
+            pg.execute("INSERT INTO documents SELECT generate_series(1, 10)")
+            pg.execute("UPDATE documents SET n = 1 WHERE id = 6")
+    for end in (4, 8):
+        reader.read(rows_max=4)
+        reader.after = end
+    reader.checkpoint(4)
+    successor = Reader(dsn)
+    led = successor.lead()
+    assert (led.settled, led.handed_out) == (4, 8)
+    assert [event.seq for event in successor.read(rows_max=1, upto=led.handed_out)] == [5, 6, 7, 8, 11]
+    # However often it dies there, the window does not grow.
+    assert successor.lead().handed_out == 8
+    successor.pg.close()
+
+
+# ---- Another history ----
+
+
+def test_another_timeline_lifts_versions_and_epoch_and_keeps_the_cursor(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+        reader.batch()
+        pg.execute("INSERT INTO documents VALUES (2)")
+        pg.execute("UPDATE apex.pipeline SET timeline = timeline + 1")
+        led = reader.lead()
+        assert led.another_history
+        pg.execute("INSERT INTO documents VALUES (3)")
+    assert led.epoch > 1_000_000
+    events = reader.batch()
+    assert keys(events) == [2, 3]
+    assert events[1].seq > events[0].seq + (1 << 40) - 1
+    assert not reader.lead().another_history
+
+
+def test_another_cluster_starts_before_everything_the_outbox_holds(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+        reader.batch()
+        pg.execute("INSERT INTO documents VALUES (2)")
+        reader.read()
+        pg.execute("UPDATE apex.pipeline SET system_identifier = 1")
+        led = reader.lead()
+        assert (led.another_history, led.handed_out) == (True, None)
+        pg.execute("INSERT INTO documents VALUES (3)")
+    assert keys(reader.batch()) == [1, 2, 3]
+
+
+def test_a_restored_dump_is_another_history_with_higher_versions_and_epochs(cluster: Postgres, dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 100)")
+        reader.batch()
+    dump = subprocess.run(["pg_dump", dsn], capture_output=True, check=True).stdout
+    copy = f"reader_{secrets.token_hex(4)}"
+    with cluster.connect() as admin:
+        admin.execute(f"CREATE DATABASE {copy}")
+        restored = ["psql", "-q", "-v", "ON_ERROR_STOP=1", cluster.dsn_of(copy)]
+        subprocess.run(restored, input=dump, capture_output=True, check=True)
+        successor = Reader(cluster.dsn_of(copy), name="elsewhere")
+        successor.pg.execute("UPDATE apex.pipeline SET heartbeat = '-infinity'")
+        led = successor.lead()
+        assert led.another_history
+        assert led.epoch > reader.epoch
+        assert successor.batch() == []
+        successor.pg.execute("INSERT INTO documents VALUES (101)")
+        assert successor.batch()[0].seq > 100 + (1 << 40)
+        successor.pg.close()
+        admin.execute(f"DROP DATABASE {copy} WITH (FORCE)")
