@@ -14,7 +14,8 @@ from stores.stack import Stack
 
 _CTEST = re.compile(r"Test\s+#\d+: (?P<name>\S+) \.*\**\s*(?P<outcome>Passed|Failed|Exception|Timeout|Not Run|Skipped)")
 _GOOGLETEST = re.compile(r"^\[\s*(?P<outcome>OK|FAILED|SKIPPED)\s*\] (?P<name>\w[\w/]*\.\w[\w/]*)\b.*\(\d+ ms\)$")
-_PYTEST = re.compile(r"^(?P<name>\S+::.+?) (?P<outcome>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b")
+_PYTEST = re.compile(r"^(?P<name>\S+::.+) (?P<outcome>PASSED|FAILED|ERROR|SKIPPED|XFAIL|XPASS)\b.*\[ *\d+%\]$")
+_REGRESS = re.compile(r"(?P<outcome>\w+) (?P<name>\S+)")
 
 
 def unit(build: pathlib.Path, label: str = "unit", environment: Mapping[str, str] | None = None) -> list[Result]:
@@ -53,43 +54,41 @@ def live(
 
 def regress() -> list[Result]:
     """pg_regress and the isolation specs, on a cluster of their own."""
-    wanted = len(list((ROOT / "sql").glob("*.sql"))) + len(list((ROOT / "tests/isolation/specs").glob("*.spec")))
+    Postgres(runtime_directory("regress") / "postgres").remove()  # what an interrupted run left
+    cluster = Postgres(runtime_directory("regress") / "postgres")
+    cluster.start()
+    try:
+        return [
+            *_installcheck("regress", len(list((ROOT / "sql").glob("*.sql"))), cluster),
+            *_installcheck("isolation", len(list((ROOT / "tests/isolation/specs").glob("*.spec"))), cluster),
+        ]
+    finally:
+        cluster.remove()
+
+
+def _installcheck(label: str, wanted: int, cluster: Postgres) -> list[Result]:
     if wanted == 0:
         return []
-    log, _ = _fresh("regress")
-    results: list[Result] = []
+    log, _ = _fresh(label)
+    said: list[Result] = []
 
     def read(line: str) -> None:
         if result := from_regress(line):
-            results.append(result)
-            show_tests("regress", re.compile(r"(?P<outcome>\w+) (?P<name>\S+)"))(f"{result.outcome.value} {result.name}")
+            said.append(result)
+            show_tests(label, _REGRESS)(f"{result.outcome.value} {result.name}")
 
-    cluster = Postgres(runtime_directory("regress") / "postgres")
-    cluster.remove()
-    cluster = Postgres(cluster.directory)
-    cluster.start()
-    try:
-        # -i: a failed pg_regress must not keep the isolation specs from running; the results are read, not the exit code.
-        code = stream(
-            ["make", "-i", "-s", "-C", "extension", "installcheck"],
-            log,
-            900,
-            environment=cluster.variables,
-            each_line=read,
-        )
-    finally:
-        cluster.remove()
-    differences = [
-        diff.read_text(errors="replace") for diff in sorted((ROOT / "build").glob("extension-pg*/**/regression.diffs"))
-    ]
+    other = "ISOLATION=" if label == "regress" else "REGRESS="
+    code = stream(
+        ["make", "-s", "-C", "extension", "installcheck", other], log, 900, environment=cluster.variables, each_line=read
+    )
+    differences = [path.read_text(errors="replace") for path in (ROOT / "build").glob("extension-pg*/**/regression.diffs")]
     results = [
-        Result(result.name, result.outcome, _differences_of(result.name, differences)) if result.outcome is Outcome.FAILED else result
-        for result in results
+        Result(f"{label}.{one.name}", one.outcome, _differences_of(one.name, differences) if one.outcome is Outcome.FAILED else "")
+        for one in said
     ]
     if len(results) < wanted:
-        code = code or 1
-        results.append(Result("regress", Outcome.FAILED, f"only {len(results)} of {wanted} tests ran\n{tail(log)}"))
-    return _complete("regress", results, code, log)
+        results.append(Result(label, Outcome.FAILED, f"only {len(results)} of {wanted} tests ran\n{tail(log)}"))
+    return _complete(label, results, code, log)
 
 
 def tools() -> list[Result]:
@@ -136,4 +135,4 @@ def _differences_of(test: str, differences: list[str]) -> str:
         for part in re.split(r"(?m)^(?=diff )", text):
             if f"/{test}.out" in part.partition("\n")[0]:
                 return part
-    return "no difference was recorded: see build/check/regress.log"
+    return "no difference was recorded: see its log in build/check"
