@@ -1,0 +1,379 @@
+// The Bolt client against a server made of a script: what it sends, and what it makes of answers no healthy server gives.
+#include "stores/neo4j/bolt_connection.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <functional>
+#include <thread>
+
+#include "stores/neo4j/errors.h"
+#include "stores/neo4j/router.h"
+
+namespace apex::neo4j {
+namespace {
+
+using namespace std::string_literals;  // NOLINT(google-build-using-namespace): bytes with zeros
+using packstream::Value;
+using packstream::Writer;
+using ::testing::HasSubstr;
+
+constexpr uint8_t kSuccess = 0x70, kRecord = 0x71, kIgnored = 0x7E, kFailure = 0x7F;
+
+/// A listening socket on loopback and a thread that serves one client.
+class ScriptedServer {
+ public:
+  /// The client's end of the conversation; everything blocks.
+  class Peer {
+   public:
+    explicit Peer(int descriptor) : descriptor_(descriptor) {}
+    ~Peer() { close(descriptor_); }
+
+    void HangUp() { shutdown(descriptor_, SHUT_RDWR); }
+    void Send(std::string_view bytes) { (void)!send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+
+    std::string ReceiveBytes(size_t size) {
+      std::string bytes(size, '\0');
+      (void)!recv(descriptor_, bytes.data(), size, MSG_WAITALL);
+      return bytes;
+    }
+
+    /// The tag of the next message; 0 when the client has gone.
+    uint8_t ReceiveTag() {
+      for (;;) {
+        if (auto message = dechunker_.Next()) {
+          last_ = *message;
+          return static_cast<uint8_t>(message->at(1));
+        }
+        char buffer[4096];
+        const ssize_t got = recv(descriptor_, buffer, sizeof buffer, 0);
+        if (got <= 0) return 0;
+        dechunker_.input().append(buffer, static_cast<size_t>(got));
+      }
+    }
+
+    Value last() const {
+      std::string_view bytes = last_;
+      return packstream::Decode(bytes).value_or(Value{});
+    }
+
+    void Answer(uint8_t tag, const std::function<void(Writer&)>& body) {
+      std::string message;
+      Writer out(message);
+      out.StructureHeader(1, tag);
+      body(out);
+      std::string chunked = "\0\0"s;  // A sign of life first: clients must pass over it.
+      AppendChunked(message, chunked);
+      Send(chunked);
+    }
+
+    void Succeed() {
+      Answer(kSuccess, [](Writer& out) { out.MapHeader(0); });
+    }
+
+    void Count(int64_t rows) {
+      Answer(kRecord, [rows](Writer& out) {
+        out.ListHeader(1);
+        out.Int(rows);
+      });
+    }
+
+    void Fail(std::string_view member, std::string_view code) {
+      Answer(kFailure, [&](Writer& out) {
+        out.MapHeader(2);
+        out.String(member);
+        out.String(code);
+        out.String("message");
+        out.String("the server's own words");
+      });
+    }
+
+    void Ignore() {
+      Answer(kIgnored, [](Writer& out) { out.MapHeader(0); });
+    }
+
+    /// Handshake, HELLO and LOGON of the given version.
+    void Welcome(int major, int minor) {
+      ReceiveBytes(20);
+      Send(std::string{0, 0, static_cast<char>(minor), static_cast<char>(major)});
+      ReceiveTag();
+      hello = last();
+      Succeed();
+      if (major == 5 && minor >= 1) {
+        ReceiveTag();
+        logon = last();
+        Succeed();
+      }
+    }
+
+    Value hello, logon;
+
+   private:
+    int descriptor_;
+    Dechunker dechunker_;
+    std::string last_;
+  };
+
+  explicit ScriptedServer(std::function<void(Peer&)> script) {
+    listener_ = socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(listen(listener_, 1), 0);
+    socklen_t size = sizeof address;
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, script = std::move(script)] {
+      Peer peer(accept(listener_, nullptr, nullptr));
+      script(peer);
+      while (peer.ReceiveTag() != 0) {
+      }
+    });
+  }
+
+  ~ScriptedServer() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+
+  Uri uri() const {
+    Uri uri;
+    uri.address = Address{"127.0.0.1", port_};
+    return uri;
+  }
+
+  Result<std::unique_ptr<BoltConnection>> Open(Uri uri) const {
+    return BoltConnection::Open(uri.address, uri, {"neo4j", "secret"}, Deadline::After(std::chrono::seconds(5)));
+  }
+
+ private:
+  int listener_ = -1;
+  uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+Deadline Soon() { return Deadline::After(std::chrono::seconds(5)); }
+
+std::vector<Statement> Statements(size_t count) {
+  return std::vector<Statement>(count, Statement{"RETURN 1", "\xA0", 1});
+}
+
+TEST(HandshakeTest, OffersBolt5DownTo0AndBolt44) {
+  EXPECT_EQ(HandshakeRequest(), "\x60\x60\xB0\x17\0\x08\x08\x05\0\0\x04\x04\0\0\0\0\0\0\0\0"s);
+}
+
+TEST(HandshakeTest, TakesOnlyAVersionItOffered) {
+  EXPECT_EQ(HandshakeAnswer({0, 0, 8, 5}), (BoltVersion{5, 8}));
+  EXPECT_EQ(HandshakeAnswer({0, 0, 0, 5}), (BoltVersion{5, 0}));
+  EXPECT_EQ(HandshakeAnswer({0, 0, 4, 4}), (BoltVersion{4, 4}));
+  EXPECT_EQ(HandshakeAnswer({0, 0, 0, 0}), std::nullopt);
+  EXPECT_EQ(HandshakeAnswer({0, 0, 9, 5}), std::nullopt);
+  EXPECT_EQ(HandshakeAnswer({0, 0, 3, 4}), std::nullopt);
+  EXPECT_EQ(HandshakeAnswer({'H', 'T', 'T', 'P'}), std::nullopt);
+}
+
+TEST(BoltConnectionTest, LogsOnAsTheVersionAsks) {
+  Value hello, logon;
+  {
+    ScriptedServer server([&](ScriptedServer::Peer& peer) {
+      peer.Welcome(5, 8);
+      hello = peer.hello;
+      logon = peer.logon;
+    });
+    auto connection = server.Open(server.uri());
+    ASSERT_TRUE(connection.ok()) << Describe(connection.error());
+    EXPECT_TRUE((*connection)->utc_datetimes());
+  }
+  const Value& fields = hello.As<packstream::Structure>()->fields.front();
+  EXPECT_EQ(fields.Find("credentials"), nullptr);
+  EXPECT_NE(fields.Find("bolt_agent"), nullptr);
+  EXPECT_EQ(fields.Find("routing"), nullptr);
+  EXPECT_EQ(logon.As<packstream::Structure>()->fields.front().FindString("credentials"), "secret");
+}
+
+TEST(BoltConnectionTest, SendsCredentialsWithHelloToBolt44) {
+  Value hello;
+  {
+    ScriptedServer server([&](ScriptedServer::Peer& peer) {
+      peer.Welcome(4, 4);
+      hello = peer.hello;
+    });
+    auto connection = server.Open(server.uri());
+    ASSERT_TRUE(connection.ok()) << Describe(connection.error());
+    EXPECT_FALSE((*connection)->utc_datetimes());
+  }
+  const Value& fields = hello.As<packstream::Structure>()->fields.front();
+  EXPECT_EQ(fields.FindString("principal"), "neo4j");
+  EXPECT_EQ(fields.Find("bolt_agent"), nullptr);
+}
+
+TEST(BoltConnectionTest, HoldsWhenThePasswordIsWrong) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.ReceiveBytes(20);
+    peer.Send("\0\0\4\5"s);
+    peer.ReceiveTag();
+    peer.Succeed();
+    peer.ReceiveTag();
+    peer.Fail("code", "Neo.ClientError.Security.Unauthorized");
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_FALSE(connection.ok());
+  EXPECT_EQ(connection.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(connection.error().native_code, "Neo.ClientError.Security.Unauthorized");
+  EXPECT_EQ(connection.error().operation, "authenticate");
+}
+
+TEST(BoltConnectionTest, ReadsTheAnswersOfAPipelinedTransactionInOrder) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 4);
+    // Everything has been sent before the first answer comes.
+    for (int i = 0; i < 6; ++i) peer.ReceiveTag();
+    peer.Succeed();
+    for (int64_t rows : {7, 8}) {
+      peer.Succeed();
+      peer.Count(rows);
+      peer.Succeed();
+    }
+    peer.Succeed();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
+  EXPECT_FALSE(outcome.error);
+  ASSERT_EQ(outcome.results.size(), 2u);
+  EXPECT_EQ(*outcome.results[1].front().front().As<int64_t>(), 8);
+}
+
+TEST(BoltConnectionTest, ResetsAfterAFailureAndStaysUsable) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    for (int i = 0; i < 6; ++i) peer.ReceiveTag();
+    peer.Succeed();
+    peer.Succeed();
+    peer.Count(1);
+    peer.Succeed();
+    peer.Fail("neo4j_code", "Neo.ClientError.Statement.TypeError");
+    peer.Ignore();
+    peer.Ignore();
+    EXPECT_EQ(peer.ReceiveTag(), 0x0F);
+    peer.Succeed();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->kind, ErrorKind::kPermanent);
+  EXPECT_EQ(outcome.error->native_code, "Neo.ClientError.Statement.TypeError");
+  EXPECT_EQ(outcome.error->message, "the server's own words");
+  EXPECT_EQ(outcome.results.size(), 1u);
+  EXPECT_FALSE((*connection)->broken());
+}
+
+TEST(BoltConnectionTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostBeforeCommitIsAnswered) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+    peer.Succeed();
+    peer.HangUp();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(outcome.error->native_code, kConnectionLost);
+  EXPECT_EQ(outcome.error->operation, "write");
+  EXPECT_TRUE((*connection)->broken());
+}
+
+TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
+  ScriptedServer server([](ScriptedServer::Peer&) {});
+  const auto began = std::chrono::steady_clock::now();
+  auto connection = BoltConnection::Open(server.uri().address, server.uri(), {}, Deadline::After(std::chrono::milliseconds(100)));
+  ASSERT_FALSE(connection.ok());
+  EXPECT_EQ(connection.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(connection.error().native_code, kTimeout);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds(3));
+}
+
+TEST(BoltConnectionTest, NamesAServerThatIsNotNeo4jsBolt) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) { peer.Send("HTTP/1.1 400 Bad Request\r\n\r\n"); });
+  auto connection = server.Open(server.uri());
+  ASSERT_FALSE(connection.ok());
+  EXPECT_EQ(connection.error().native_code, kProtocol);
+  EXPECT_THAT(connection.error().message, HasSubstr("HTTP port"));
+}
+
+TEST(BoltConnectionTest, DropsAConnectionThatBringsGarbage) {
+  for (const std::string& garbage : {"\0\1\xC1\0\0"s, "\0\2\xB1\x70\0\0"s, "\0\3\xB1\x55\xA0\0\0"s, "\0\1\x01\0\0"s}) {
+    ScriptedServer server([&garbage](ScriptedServer::Peer& peer) {
+      peer.Welcome(5, 8);
+      peer.Send(garbage);
+    });
+    auto connection = server.Open(server.uri());
+    ASSERT_TRUE(connection.ok());
+    Result<Records> records = (*connection)->Run("neo4j", Statements(1).front(), "ping", Soon());
+    ASSERT_FALSE(records.ok());
+    EXPECT_EQ(records.error().native_code, kProtocol);
+    EXPECT_TRUE((*connection)->broken());
+  }
+}
+
+TEST(RouterTest, ReadsWhoRoutesAndWhoTakesWrites) {
+  std::string bytes;
+  Writer out(bytes);
+  out.MapHeader(1);
+  out.String("servers");
+  out.ListHeader(3);
+  const auto server = [&out](std::string_view role, std::vector<std::string_view> addresses) {
+    out.MapHeader(2);
+    out.String("role");
+    out.String(role);
+    out.String("addresses");
+    out.ListHeader(addresses.size());
+    for (std::string_view address : addresses) out.String(address);
+  };
+  server("WRITE", {"a.example:7688", "no port:x"});
+  server("READ", {"b.example:7687"});
+  server("ROUTE", {"a.example:7688", "[::1]:7687"});
+  std::string_view view = bytes;
+  const RoutingTable table = ParseRoutingTable(*packstream::Decode(view));
+  EXPECT_THAT(table.writers, ::testing::ElementsAre(Address{"a.example", 7688}));
+  EXPECT_THAT(table.routers, ::testing::ElementsAre(Address{"a.example", 7688}, Address{"::1", 7687}));
+  EXPECT_TRUE(ParseRoutingTable(Value{}).writers.empty());
+}
+
+TEST(RouterTest, FollowsTheTableToTheWriter) {
+  ScriptedServer writer([](ScriptedServer::Peer& peer) { peer.Welcome(5, 8); });
+  const std::string address = ToString(writer.uri().address);
+  ScriptedServer seed([&address](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    EXPECT_EQ(peer.ReceiveTag(), 0x66);
+    peer.Answer(kSuccess, [&address](Writer& out) {
+      out.MapHeader(1);
+      out.String("rt");
+      out.MapHeader(1);
+      out.String("servers");
+      out.ListHeader(1);
+      out.MapHeader(2);
+      out.String("role");
+      out.String("WRITE");
+      out.String("addresses");
+      out.ListHeader(1);
+      out.String(address);
+    });
+  });
+  Uri uri = seed.uri();
+  uri.routing = true;
+  Router router(uri, {"neo4j", "secret"}, "neo4j");
+  auto connection = router.Open(Soon());
+  EXPECT_TRUE(connection.ok()) << Describe(connection.error());
+}
+
+}  // namespace
+}  // namespace apex::neo4j
