@@ -1,0 +1,171 @@
+// What RedisStore does when there is no Redis to talk to, or none that answers.
+#include "stores/redis/redis_store.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <thread>
+
+#include "stores/redis/error.h"
+
+namespace apex::redis {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+
+/// Listens on a free loopback port, accepts one connection and serves it as `serve` says.
+class FakeServer {
+ public:
+  explicit FakeServer(std::function<void(int fd)> serve)
+      : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    bind(listener_, reinterpret_cast<sockaddr*>(&address), size);
+    listen(listener_, 1);
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::thread([this, serve = std::move(serve)] {
+      const int fd = accept(listener_, nullptr, nullptr);
+      if (fd < 0) return;
+      serve(fd);
+      close(fd);
+    });
+  }
+  ~FakeServer() {
+    shutdown(listener_, SHUT_RDWR);
+    thread_.join();
+    close(listener_);
+  }
+  FakeServer(const FakeServer&) = delete;
+  FakeServer& operator=(const FakeServer&) = delete;
+
+  std::string uri() const { return "redis://127.0.0.1:" + std::to_string(port_); }
+
+ private:
+  int listener_;
+  uint16_t port_ = 0;
+  std::thread thread_;
+};
+
+/// Reads until the client hangs up.
+void Drain(int fd) {
+  char buffer[4096];
+  while (recv(fd, buffer, sizeof buffer, 0) > 0) {
+  }
+}
+
+void Answer(int fd, std::string_view bytes) {
+  EXPECT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+}
+
+std::unique_ptr<RedisStore> StoreAt(const std::string& uri) {
+  std::signal(SIGPIPE, SIG_IGN);
+  auto created = RedisStore::Create({.uri = uri, .password = "", .key_prefix = "", .channel = "c"});
+  EXPECT_TRUE(created.ok());
+  return *std::move(created);
+}
+
+TEST(RedisStoreTest, RefusesAUriItCannotServeWithoutRepeatingIt) {
+  for (const char* uri : {"", "localhost", "http://h", "redis://:hunter2@", "redis://h:hunter2",
+                          "redis://h/hunter2", "rediss://u:hunter2@h"}) {
+    const auto created =
+        RedisStore::Create({.uri = uri, .password = "", .key_prefix = "", .channel = "c"});
+    ASSERT_FALSE(created.ok()) << uri;
+    EXPECT_EQ(created.error().kind, ErrorKind::kPermanent);
+    EXPECT_THAT(created.error().message, AllOf(HasSubstr("redis://"), Not(HasSubstr("hunter2"))));
+  }
+  const auto tls =
+      RedisStore::Create({.uri = "rediss://h", .password = "", .key_prefix = "", .channel = "c"});
+  EXPECT_THAT(tls.error().message, HasSubstr("TLS"));
+}
+
+TEST(RedisStoreTest, WaitsForAServerThatIsNotThere) {
+  std::string uri;
+  {
+    const FakeServer gone([](int) {});
+    uri = gone.uri();
+  }
+  const Status pinged = StoreAt(uri)->Ping(Deadline::After(milliseconds(5000)));
+  ASSERT_FALSE(pinged.ok());
+  EXPECT_EQ(pinged.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(pinged.error().native_code, kUnreachable);
+}
+
+TEST(RedisStoreTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
+  const FakeServer silent(Drain);
+  const auto store = StoreAt(silent.uri());
+  const auto start = std::chrono::steady_clock::now();
+  const Status pinged = store->Ping(Deadline::After(milliseconds(200)));
+  const auto took = std::chrono::steady_clock::now() - start;
+  ASSERT_FALSE(pinged.ok());
+  EXPECT_EQ(pinged.error().native_code, kTimeout);
+  EXPECT_GE(took, milliseconds(150));
+  EXPECT_LT(took, milliseconds(2000));
+}
+
+TEST(RedisStoreTest, ReturnsByItsDeadlineWhenTheServerTricklesItsAnswer) {
+  const FakeServer trickling([](int fd) {
+    std::thread reader([fd] { Drain(fd); });
+    while (send(fd, "+", 1, MSG_NOSIGNAL) == 1) std::this_thread::sleep_for(milliseconds(20));
+    reader.join();
+  });
+  const auto store = StoreAt(trickling.uri());
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_FALSE(store->Ping(Deadline::After(milliseconds(200))).ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - start, milliseconds(2000));
+}
+
+TEST(RedisStoreTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostAfterSending) {
+  const FakeServer cutting([](int fd) {
+    // Three scripts are loaded, one answer each; then PING arrives and finds a closed door.
+    for (int i = 0; i < 3; ++i) {
+      char buffer[8192];
+      recv(fd, buffer, sizeof buffer, 0);
+      Answer(fd, "$1\r\nx\r\n");
+    }
+    char buffer[64];
+    recv(fd, buffer, sizeof buffer, 0);
+  });
+  const Status pinged = StoreAt(cutting.uri())->Ping(Deadline::After(milliseconds(5000)));
+  ASSERT_FALSE(pinged.ok());
+  EXPECT_EQ(pinged.error().kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(pinged.error().native_code, kConnectionLost);
+}
+
+TEST(RedisStoreTest, TakesARefusedHandshakeForTheServersCondition) {
+  const FakeServer refusing([](int fd) {
+    char buffer[8192];
+    recv(fd, buffer, sizeof buffer, 0);
+    Answer(fd, "-ERR operation not permitted\r\n");
+    Drain(fd);
+  });
+  const Status pinged = StoreAt(refusing.uri())->Ping(Deadline::After(milliseconds(5000)));
+  ASSERT_FALSE(pinged.ok());
+  EXPECT_EQ(pinged.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(pinged.error().native_code, "ERR");
+}
+
+TEST(RedisStoreTest, PrepareSaysWhichTemplateIsAtFaultBeforeAnythingIsSent) {
+  auto mapping = std::make_shared<TableMapping>();
+  mapping->table = "public.documents";
+  mapping->cache.emplace();
+  mapping->cache->entry = "doc:{gone}";
+  const MappingPtr mappings[] = {mapping};
+  const Status prepared =
+      StoreAt("redis://127.0.0.1:1")->Prepare({}, mappings, Deadline::After(milliseconds(1000)));
+  ASSERT_FALSE(prepared.ok());
+  EXPECT_EQ(prepared.error().kind, ErrorKind::kPermanent);
+  EXPECT_THAT(prepared.error().message, HasSubstr("doc:{gone}"));
+}
+
+}  // namespace
+}  // namespace apex::redis
