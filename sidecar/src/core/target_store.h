@@ -32,6 +32,9 @@ class TargetStore {
   /// Also claims the fence for `fence.epoch`. Idempotent. A collection of another dimension is permanent and says both.
   virtual Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings, Deadline deadline) = 0;
 
+  /// What Prepare would refuse, found out without changing anything.
+  virtual Status Examine(std::span<const MappingPtr> /*mappings*/, Deadline deadline) { return Ping(deadline); }
+
   /// Success: the store holds each row at its seq or newer (a deleted row is gone unless it is newer there). Rows of one
   /// call are distinct. On kPermanent some rows may have been applied. Rows whose mapping does not name this store are skipped.
   virtual Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;

@@ -373,6 +373,22 @@ TEST_F(QdrantStoreTest, CollectionOfAnotherDimensionIsRefusedAtPrepare) {
   EXPECT_THAT(status.error().message, HasSubstr("8 dimensions"));
 }
 
+TEST_F(QdrantStoreTest, ExamineFindsWhatPrepareWouldRefuseAndMakesNothing) {
+  auto missing = NewMapping(4);
+  std::vector<MappingPtr> mappings = {mapping_, missing};
+  EXPECT_TRUE(store_.Examine(mappings, Soon()).ok());
+  auto info = reader_.GetCollection(missing->vector->collection, Soon());
+  ASSERT_TRUE(info.ok());
+  EXPECT_FALSE(info->has_value());
+
+  auto other = std::make_shared<TableMapping>(*mapping_);
+  other->vector->dimensions = 8;
+  mappings = {other};
+  const Status status = store_.Examine(mappings, Soon());
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().native_code, "apex.collection");
+}
+
 TEST_F(QdrantStoreTest, MissingCollectionIsTheStoresTrouble) {
   ASSERT_TRUE(reader_.DeleteCollection(mapping_->vector->collection, Soon()).ok());
   const Status status = Write({Row(1, 1, "x")});

@@ -184,10 +184,28 @@ TEST(EncodeTest, JsonBeyondWhatADoubleOrUnicodeHoldsIsUnencodableAndNamesTheColu
   ExpectUnencodable(EncodeOne(ColumnKind::kJson, R"("\"\\ud800\"")"), "v", "surrogate");
 }
 
+TEST(EncodeTest, ColumnOutsideThePayloadCannotBeAtFault) {
+  const auto operation = EncodeWrite(
+      Write(Mapping(ColumnKind::kText), R"({"other": {"a": [1e400]}, "id": 7, "v": "x"})"));
+  ASSERT_TRUE(operation.ok()) << Describe(operation.error());
+  EXPECT_EQ((*operation).upsert().points(0).payload().at("v").string_value(), "x");
+}
+
+TEST(EncodeTest, ColumnNameNeedsNoEscaping) {
+  auto mapping = std::make_shared<TableMapping>(*Mapping(ColumnKind::kText));
+  mapping->columns[1].name = "a \"b\" \\ ü";
+  mapping->vector->payload = {mapping->columns[1].name};
+  const auto operation = EncodeWrite(Write(mapping, R"({"id": 7, "a \"b\" \\ \u00fc": "x"})"));
+  ASSERT_TRUE(operation.ok()) << Describe(operation.error());
+  EXPECT_EQ((*operation).upsert().points(0).payload().at("a \"b\" \\ ü").string_value(), "x");
+}
+
 TEST(EncodeTest, JsonNestedDeeperThanQdrantDecodesIsUnencodable) {
   const auto nested = [](int depth) { return std::string(depth, '[') + std::string(depth, ']'); };
   EXPECT_TRUE(EncodeOne(ColumnKind::kJsonb, nested(kNestingMax)).ok());
   ExpectUnencodable(EncodeOne(ColumnKind::kJsonb, nested(kNestingMax + 2)), "v", "nested deeper");
+  ExpectUnencodable(EncodeOne(ColumnKind::kJsonb, nested(900)), "v", "nested deeper");
+  EXPECT_FALSE(EncodeOne(ColumnKind::kJsonb, nested(100000)).ok());
 }
 
 TEST(EncodeTest, CaptureErrorIsUnencodableUnlessTheRowIsGone) {

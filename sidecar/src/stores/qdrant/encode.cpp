@@ -1,11 +1,15 @@
 #include "stores/qdrant/encode.h"
 
+#include <simdjson.h>
+
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "stores/qdrant/point_id.h"
 
@@ -21,6 +25,9 @@ using ::qdrant::Value;
 /// Why a value cannot be encoded; empty: it can.
 using Reason = std::string;
 
+constexpr std::string_view kNoObject = "the image is not a JSON object";
+constexpr std::string_view kNotDescribed =
+    "the mapping names a payload column it does not describe";
 constexpr std::string_view kOutOfRange =
     "json with a number beyond a double, or with half a surrogate pair";
 
@@ -36,48 +43,6 @@ StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::strin
   error.message.append(": ").append(reason);
   return error;
 }
-
-/// Remembers which member of the outermost object a parser was in when it gave up.
-class MemberAtFault : public nlohmann::json_sax<Json> {
- public:
-  static std::string Find(std::string_view image) {
-    MemberAtFault handler;
-    Json::sax_parse(image, &handler);
-    return handler.member_;
-  }
-
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(int64_t) override { return true; }
-  bool number_unsigned(uint64_t) override { return true; }
-  bool number_float(double, const std::string&) override { return true; }
-  bool string(std::string&) override { return true; }
-  bool binary(Json::binary_t&) override { return true; }
-  bool start_array(size_t) override { return Open(); }
-  bool end_array() override { return Close(); }
-  bool start_object(size_t) override { return Open(); }
-  bool end_object() override { return Close(); }
-  bool key(std::string& name) override {
-    if (depth_ == 1) member_ = name;
-    return true;
-  }
-  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception&) override {
-    return false;
-  }
-
- private:
-  bool Open() {
-    ++depth_;
-    return true;
-  }
-  bool Close() {
-    --depth_;
-    return true;
-  }
-
-  int depth_ = 0;
-  std::string member_;
-};
 
 /// A json or jsonb value as it is.
 Reason EncodeNative(const Json& json, int depth, Value* out) {
@@ -165,31 +130,51 @@ Reason EncodeValue(const Column& column, const Json& json, Value* out) {
   return {};
 }
 
+/// Key columns, then payload columns. nullptr stands for a column that the mapping does not
+/// describe.
+std::vector<const Column*> PayloadColumns(const TableMapping& mapping) {
+  std::vector<const Column*> columns;
+  for (const Column& column : mapping.key) columns.push_back(&column);
+  for (const std::string& name : mapping.vector->payload)
+    columns.push_back(mapping.FindColumn(name));
+  return columns;
+}
+
+/// Only the columns of the payload are parsed: a value that another store alone needs cannot be at
+/// fault here.
 Status EncodePayload(const TableMapping& mapping, const RowId& row, int64_t seq,
                      std::string_view image, ::qdrant::PointStruct* point) {
-  const Json json = Json::parse(image, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object()) {
-    return Unencodable(mapping, row, MemberAtFault::Find(image), kOutOfRange);
-  }
   auto& payload = *point->mutable_payload();
-  const auto encode = [&](const Column& column) -> Reason {
-    const auto found = json.find(column.name);
-    Value* out = &payload[column.name];
-    if (found != json.end()) return EncodeValue(column, *found, out);
-    out->set_null_value(::qdrant::NULL_VALUE);
-    return {};
-  };
-  for (const Column& column : mapping.key) {
-    if (Reason reason = encode(column); !reason.empty())
-      return Unencodable(mapping, row, column.name, reason);
-  }
-  for (const std::string& name : mapping.vector->payload) {
-    const Column* column = mapping.FindColumn(name);
-    const Reason reason =
-        column == nullptr ? "the mapping does not describe this column" : encode(*column);
-    if (!reason.empty()) return Unencodable(mapping, row, name, reason);
+  const std::vector<const Column*> columns = PayloadColumns(mapping);
+  for (const Column* column : columns) {
+    if (column == nullptr) return Unencodable(mapping, row, {}, kNotDescribed);
+    payload[column->name].set_null_value(::qdrant::NULL_VALUE);
   }
   payload[kSeqField].set_integer_value(seq);
+
+  thread_local simdjson::ondemand::parser parser;
+  const simdjson::padded_string padded(image);
+  simdjson::ondemand::document document;
+  simdjson::ondemand::object members;
+  if (parser.iterate(padded).get(document) || document.get_object().get(members)) {
+    return Unencodable(mapping, row, {}, kNoObject);
+  }
+  for (auto member : members) {
+    std::string_view name;
+    if (member.unescaped_key().get(name)) return Unencodable(mapping, row, {}, kNoObject);
+    const auto column = std::find_if(columns.begin(), columns.end(),
+                                     [name](const Column* c) { return c->name == name; });
+    if (column == columns.end()) continue;
+    Json value(Json::value_t::discarded);
+    std::string_view text;
+    if (!simdjson::to_json_string(member.value()).get(text)) {
+      value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+    }
+    const Reason reason = value.is_discarded()
+                              ? std::string(kOutOfRange)
+                              : EncodeValue(**column, value, &payload[(*column)->name]);
+    if (!reason.empty()) return Unencodable(mapping, row, (*column)->name, reason);
+  }
   return {};
 }
 

@@ -45,12 +45,30 @@ Status Send(std::span<const Row> rows, Result<PointOperation> (*encode)(const Ro
   return client->UpdateAll([&batcher] { return batcher.Next(); }, deadline);
 }
 
+StoreError Gone(const std::string& collection) {
+  StoreError error;
+  error.store = Store::kQdrant;
+  error.operation = "create collection";
+  error.kind = ErrorKind::kTransient;
+  error.native_code = "NOT_FOUND";
+  error.message = "collection \"" + collection + "\" was deleted while it was being made";
+  return error;
+}
+
 }  // namespace
 
 QdrantStore::QdrantStore(QdrantOptions options) : client_(std::move(options)) {}
 
 Status QdrantStore::Prepare(const Fence& /*fence*/, std::span<const MappingPtr> mappings,
                             Deadline deadline) {
+  return Check(mappings, /*prepare=*/true, deadline);
+}
+
+Status QdrantStore::Examine(std::span<const MappingPtr> mappings, Deadline deadline) {
+  return Check(mappings, /*prepare=*/false, deadline);
+}
+
+Status QdrantStore::Check(std::span<const MappingPtr> mappings, bool prepare, Deadline deadline) {
   auto health = client_.HealthCheck(deadline);
   if (!health.ok()) return health.error();
   if (Status version = CheckVersion(health->version()); !version.ok()) return version;
@@ -58,24 +76,31 @@ Status QdrantStore::Prepare(const Fence& /*fence*/, std::span<const MappingPtr> 
     // An inactive mapping is kept for events captured under it; the collection belongs to the
     // active one.
     if (!mapping->vector || !mapping->active) continue;
-    if (Status prepared = PrepareCollection(*mapping, deadline); !prepared.ok()) return prepared;
+    auto info = client_.GetCollection(mapping->vector->collection, deadline);
+    if (!info.ok()) return info.error();
+    if (*info) {
+      if (Status fit = CheckCollection(*mapping, **info); !fit.ok()) return fit;
+    }
+    if (!prepare) continue;
+    if (Status prepared = PrepareCollection(*mapping, !*info, deadline); !prepared.ok()) {
+      return prepared;
+    }
   }
   return {};
 }
 
-Status QdrantStore::PrepareCollection(const TableMapping& mapping, Deadline deadline) {
+Status QdrantStore::PrepareCollection(const TableMapping& mapping, bool is_missing,
+                                      Deadline deadline) {
   const std::string& name = mapping.vector->collection;
-  auto info = client_.GetCollection(name, deadline);
-  if (info.ok() && !*info) {
-    if (Status created = client_.CreateCollection(CreateRequest(*mapping.vector), deadline);
-        !created.ok())
-      return created;
+  if (is_missing) {
+    const Status created = client_.CreateCollection(CreateRequest(*mapping.vector), deadline);
+    if (!created.ok()) return created;
     // Somebody else may have made it meanwhile, another way.
-    info = client_.GetCollection(name, deadline);
+    auto info = client_.GetCollection(name, deadline);
+    if (!info.ok()) return info.error();
+    if (!*info) return Gone(name);
+    if (Status fit = CheckCollection(mapping, **info); !fit.ok()) return fit;
   }
-  if (!info.ok()) return info.error();
-  if (!*info) return {};
-  if (Status fit = CheckCollection(mapping, **info); !fit.ok()) return fit;
   return client_.CreateIntegerIndex(name, kSeqField, deadline);
 }
 

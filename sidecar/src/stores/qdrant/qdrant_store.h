@@ -28,12 +28,15 @@ class QdrantStore : public TargetStore {
   /// ("apex.collection").
   Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
                  Deadline deadline) override;
+  Status Examine(std::span<const MappingPtr> mappings, Deadline deadline) override;
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
 
  private:
-  Status PrepareCollection(const TableMapping& mapping, Deadline deadline);
+  /// Checks the server and every collection that is there; `prepare` makes what is missing.
+  Status Check(std::span<const MappingPtr> mappings, bool prepare, Deadline deadline);
+  Status PrepareCollection(const TableMapping& mapping, bool is_missing, Deadline deadline);
 
   Client client_;
 };
