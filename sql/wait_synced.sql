@@ -1,3 +1,11 @@
+-- A database of its own: it waits for the events of every table, and those of other tests are never delivered.
+SELECT current_database() AS main \gset
+CREATE DATABASE regress_apex_wait;
+\c regress_apex_wait
+SET client_min_messages = warning;
+CREATE EXTENSION apex_saga;
+RESET client_min_messages;
+
 -- What the sidecar does to its cursor is done here by hand, in the terms of the contract.
 CREATE TABLE waited (id int PRIMARY KEY);
 INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec)
@@ -87,9 +95,5 @@ SET statement_timeout = '50ms';
 CALL apex.wait_synced('9223372036854775807', '1 hour');
 RESET statement_timeout;
 
-DELETE FROM apex.saga WHERE pipeline = 'regress_wait';
-DELETE FROM apex.outbox WHERE mapping = :mapping;
-DELETE FROM apex.mapping WHERE id = :mapping;
-DELETE FROM apex.pipeline WHERE name = 'regress_wait';
-DROP TABLE waited;
-DROP FUNCTION waits;
+\c :main
+DROP DATABASE regress_apex_wait;

@@ -18,7 +18,8 @@ Uuid Filled(std::uint8_t byte) {
   return uuid;
 }
 
-// As one store: the id is read back in one piece, and bytes written one by one would have to settle first.
+// As one store: the id is read back in one piece, and bytes written one by one would have to settle
+// first.
 void StoreBigEndian(std::uint64_t value, std::uint8_t* out) {
   if constexpr (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
   std::memcpy(out, &value, sizeof(value));
@@ -71,8 +72,9 @@ Uuid Uuid7LowerBound(std::int64_t unix_ms) {
 Uuid Uuid7UpperBound(std::int64_t unix_ms) {
   if (unix_ms < 0) return Filled(0x00);
   const std::int64_t clamped = unix_ms > kUuid7MsMax ? kUuid7MsMax : unix_ms;
-  return MakeUuid7((static_cast<std::uint64_t>(clamped) << kTickFractionBits) | (kTickFractions - 1),
-                   kUuid7TailMax);
+  return MakeUuid7(
+      (static_cast<std::uint64_t>(clamped) << kTickFractionBits) | (kTickFractions - 1),
+      kUuid7TailMax);
 }
 
 std::optional<Uuid> ParseUuid(std::string_view text) {

@@ -1,14 +1,17 @@
-// One word of shared memory between the readers that want to be woken, the writers that commit and the worker that wakes:
+// One word of shared memory between the readers that want to be woken, the writers that commit and
+// the worker that wakes:
 //
 //   kIdle --Arm()--> kArmed --Trigger()--> kPending --Take()--> kIdle
 //
-// However many transactions commit, one of them triggers, and one notification goes out. Two readers may arm; arming
-// never takes back a pending wake-up, which would be the other reader's.
+// However many transactions commit, one of them triggers, and one notification goes out. Two
+// readers may arm; arming never takes back a pending wake-up, which would be the other reader's.
 //
-// Nothing is lost between a reader that arms and then reads, and a writer that becomes visible and then triggers: both
-// sides write first, pass a full fence and read then, so at least one of them sees the other.
+// Nothing is lost between a reader that arms and then reads, and a writer that becomes visible and
+// then triggers: both sides write first, pass a full fence and read then, so at least one of them
+// sees the other.
 //
-// Lock-free and safe between processes and threads. Never blocks, allocates or raises: Trigger() runs inside commit.
+// Lock-free and safe between processes and threads. Never blocks, allocates or raises: Trigger()
+// runs inside commit.
 #pragma once
 
 #include <atomic>

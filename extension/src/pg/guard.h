@@ -4,21 +4,23 @@
 //     PG_RETURN_FULLTRANSACTIONID(GetTopFullTransactionId());
 //   }
 //
-// Every extern "C" entry that may raise goes through Guard(): SQL functions by APEX_FUNCTION, hooks and worker mains by
-// calling it. A C++ exception that reaches the guard becomes an ereport after its catch block has been left, since
-// ereport jumps away and would skip the exception's destruction.
+// Every extern "C" entry that may raise goes through Guard(): SQL functions by APEX_FUNCTION, hooks
+// and worker mains by calling it. A C++ exception that reaches the guard becomes an ereport after
+// its catch block has been left, since ereport jumps away and would skip the exception's
+// destruction.
 //
-// The other direction is the caller's duty: a PostgreSQL call that may raise an ERROR jumps over every frame up to the
-// nearest handler, so no object with a destructor may be alive across it.
+// The other direction is the caller's duty: a PostgreSQL call that may raise an ERROR jumps over
+// every frame up to the nearest handler, so no object with a destructor may be alive across it.
 //
-// Commit callbacks do not use the guard: they call nothing that can raise, because an ERROR there is a PANIC.
+// Commit callbacks do not use the guard: they call nothing that can raise, because an ERROR there
+// is a PANIC.
 #pragma once
-
-#include "pg/postgres_api.h"
 
 #include <exception>
 #include <new>
 #include <type_traits>
+
+#include "pg/postgres_api.h"
 
 namespace apex::pg {
 
@@ -40,7 +42,8 @@ struct CaughtException {
   pg_unreachable();
 }
 
-/// Runs `body`, whose result has to be trivially destructible, and turns any C++ exception into an ERROR.
+/// Runs `body`, whose result has to be trivially destructible, and turns any C++ exception into an
+/// ERROR.
 template <typename Body>
 auto Guard(Body body) -> decltype(body()) {
   static_assert(std::is_trivially_destructible_v<Body>, "an ERROR would jump over the captures");
@@ -60,13 +63,13 @@ auto Guard(Body body) -> decltype(body()) {
 }  // namespace apex::pg
 
 /// Defines the SQL-callable function `name`; the block that follows is its body and sees `fcinfo`.
-#define APEX_FUNCTION(name)                                             \
-  static Datum name##_body(FunctionCallInfo fcinfo);                    \
-  extern "C" {                                                          \
-  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                             \
-  PG_FUNCTION_INFO_V1(name);                                            \
-  Datum name(PG_FUNCTION_ARGS) {                                        \
-    return apex::pg::Guard([fcinfo] { return name##_body(fcinfo); });   \
-  }                                                                     \
-  }                                                                     \
+#define APEX_FUNCTION(name)                                           \
+  static Datum name##_body(FunctionCallInfo fcinfo);                  \
+  extern "C" {                                                        \
+  PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                           \
+  PG_FUNCTION_INFO_V1(name);                                          \
+  Datum name(PG_FUNCTION_ARGS) {                                      \
+    return apex::pg::Guard([fcinfo] { return name##_body(fcinfo); }); \
+  }                                                                   \
+  }                                                                   \
   static Datum name##_body([[maybe_unused]] FunctionCallInfo fcinfo)

@@ -1,10 +1,10 @@
-// Loading of the module: the magic block, the settings and, when preloaded, the shared memory of the wake-up.
+// Loading of the module: the magic block, the settings and, when preloaded, the shared memory of
+// the wake-up.
 #include "pg/module.h"
 
+#include "core/traceparent.h"
 #include "pg/guard.h"
 #include "pg/wakeup.h"
-
-#include "core/traceparent.h"
 
 extern "C" {
 #include "utils/guc.h"
@@ -20,13 +20,15 @@ char* traceparent = nullptr;
 
 namespace {
 
-// A check hook runs wherever a SET is handled, so it reports by its return value and raises nothing.
+// A check hook runs wherever a SET is handled, so it reports by its return value and raises
+// nothing.
 bool CheckTraceparent(char** value, void** /*extra*/, GucSource /*source*/) {
   const char* text = *value;
   if (text == nullptr || text[0] == '\0' || IsTraceparent(text)) return true;
   GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
   GUC_check_errdetail("The value has to be a W3C trace context, 55 characters long in version 00.");
-  GUC_check_errhint("For instance 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01, or nothing.");
+  GUC_check_errhint(
+      "For instance 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01, or nothing.");
   return false;
 }
 

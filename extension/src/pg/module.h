@@ -3,7 +3,8 @@
 
 namespace apex::pg {
 
-/// `apex.traceparent`: the W3C trace context that captured events carry, or the empty string. Never NULL after load.
+/// `apex.traceparent`: the W3C trace context that captured events carry, or the empty string. Never
+/// NULL after load.
 extern char* traceparent;
 
 }  // namespace apex::pg

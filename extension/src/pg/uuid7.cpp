@@ -1,10 +1,10 @@
-// The uuid7 functions of SQL. What they promise stands in sql/10_uuid7.sql; the arithmetic in core/uuid.h.
-#include "pg/guard.h"
-
+// The uuid7 functions of SQL. What they promise stands in sql/10_uuid7.sql; the arithmetic in
+// core/uuid.h.
 #include <ctime>
 
 #include "core/uuid.h"
 #include "core/uuid7_generator.h"
+#include "pg/guard.h"
 
 extern "C" {
 #include "access/detoast.h"
@@ -27,7 +27,8 @@ constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
 
 bool FillFromPostgres(void* buffer, std::size_t bytes) { return pg_strong_random(buffer, bytes); }
 
-// Backend-local. Constant-initialised and trivially destructible, so loading and exit run no code for it.
+// Backend-local. Constant-initialised and trivially destructible, so loading and exit run no code
+// for it.
 constinit Uuid7Generator generator(FillFromPostgres);
 
 std::int64_t UnixNanoseconds() {
@@ -38,9 +39,11 @@ std::int64_t UnixNanoseconds() {
 
 Datum UuidDatum(const std::optional<Uuid>& uuid) {
   if (!uuid) {
-    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values"),
-                    errdetail("The server's source of secure random numbers failed, and uuid7 uses no other."),
-                    errhint("Try again. When it persists, look at the entropy source of the machine.")));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate random values"),
+         errdetail("The server's source of secure random numbers failed, and uuid7 uses no other."),
+         errhint("Try again. When it persists, look at the entropy source of the machine.")));
   }
   auto* result = static_cast<pg_uuid_t*>(palloc(sizeof(pg_uuid_t)));
   std::memcpy(result->data, uuid->data(), UUID_LEN);
@@ -53,14 +56,16 @@ Uuid UuidArgument(FunctionCallInfo fcinfo, int argument) {
   return uuid;
 }
 
-// An argument longer than this cannot be a UUID in any spelling, and is not worth detoasting to find out.
+// An argument longer than this cannot be a UUID in any spelling, and is not worth detoasting to
+// find out.
 constexpr Size kUuidTextBytesMax = 64;
 
 std::optional<Uuid> UuidTextArgument(FunctionCallInfo fcinfo, int argument) {
   const Datum value = PG_GETARG_DATUM(argument);
   if (toast_raw_datum_size(value) > kUuidTextBytesMax + VARHDRSZ) return std::nullopt;
   text* argument_text = PG_GETARG_TEXT_PP(argument);
-  return ParseUuid({VARDATA_ANY(argument_text), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(argument_text))});
+  return ParseUuid(
+      {VARDATA_ANY(argument_text), static_cast<std::size_t>(VARSIZE_ANY_EXHDR(argument_text))});
 }
 
 // The tick of an instant that version 7 can hold, else an ERROR.
@@ -68,20 +73,24 @@ std::uint64_t TickOf(TimestampTz at) {
   constexpr TimestampTz kFirst = kUnixEpochInPostgresUs;
   constexpr TimestampTz kEnd = kFirst + (kUuid7MsMax + 1) * kMicrosecondsPerMs;
   if (at < kFirst || at >= kEnd) {
-    const char* shown = DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(at)));
-    ereport(ERROR,
-            (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE), errmsg("timestamp out of range for uuid7: %s", shown),
-             errdetail("A version 7 UUID holds times from 1970-01-01 00:00:00 to 10889-08-02 05:31:50.655 UTC."),
-             errhint("For the edge of a range use uuid7_lower_bound or uuid7_upper_bound, which clamp.")));
+    const char* shown =
+        DatumGetCString(DirectFunctionCall1(timestamptz_out, TimestampTzGetDatum(at)));
+    ereport(
+        ERROR,
+        (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+         errmsg("timestamp out of range for uuid7: %s", shown),
+         errdetail("A version 7 UUID holds times from 1970-01-01 00:00:00 to 10889-08-02 "
+                   "05:31:50.655 UTC."),
+         errhint(
+             "For the edge of a range use uuid7_lower_bound or uuid7_upper_bound, which clamp.")));
   }
   return TickOfUnixMicroseconds(at - kUnixEpochInPostgresUs);
 }
 
-// The millisecond of the Unix epoch that holds an instant, infinities included; never an error. Dividing first keeps
-// the sum in range.
+// The millisecond of the Unix epoch that holds an instant, infinities included; never an error.
+// Dividing first keeps the sum in range.
 std::int64_t UnixMsOf(TimestampTz at) {
-  const std::int64_t floor_ms =
-      at / kMicrosecondsPerMs - (at % kMicrosecondsPerMs < 0 ? 1 : 0);
+  const std::int64_t floor_ms = at / kMicrosecondsPerMs - (at % kMicrosecondsPerMs < 0 ? 1 : 0);
   return floor_ms - kUnixEpochInPostgresUs / kMicrosecondsPerMs;
 }
 
@@ -98,7 +107,7 @@ bool IsVersion(const std::optional<Uuid>& uuid, int version) {
 }  // namespace apex::pg
 
 namespace {
-using namespace apex;      // NOLINT(google-build-using-namespace): this file is the SQL face of both
+using namespace apex;  // NOLINT(google-build-using-namespace): this file is the SQL face of both
 using namespace apex::pg;  // NOLINT(google-build-using-namespace)
 }  // namespace
 
@@ -113,8 +122,9 @@ APEX_FUNCTION(apex_uuid7_batch) {
   if (SRF_IS_FIRSTCALL()) {
     const int32 count = PG_GETARG_INT32(0);
     if (count < 0) {
-      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("uuid7_batch: n must not be negative"),
-                      errdetail("n is %d.", count), errhint("Ask for 0 or more ids.")));
+      ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+                      errmsg("uuid7_batch: n must not be negative"), errdetail("n is %d.", count),
+                      errhint("Ask for 0 or more ids.")));
     }
     FuncCallContext* context = SRF_FIRSTCALL_INIT();
     auto* started_ns = static_cast<std::int64_t*>(
@@ -125,7 +135,8 @@ APEX_FUNCTION(apex_uuid7_batch) {
   }
   FuncCallContext* context = SRF_PERCALL_SETUP();
   if (context->call_cntr >= context->max_calls) SRF_RETURN_DONE(context);
-  const Datum id = UuidDatum(generator.Next(*static_cast<std::int64_t*>(context->user_fctx), MyProcPid));
+  const Datum id =
+      UuidDatum(generator.Next(*static_cast<std::int64_t*>(context->user_fctx), MyProcPid));
   SRF_RETURN_NEXT(context, id);
 }
 
@@ -167,8 +178,8 @@ APEX_FUNCTION(apex_is_valid_id) {
   PG_RETURN_BOOL(IsVersion(uuid, 4) || IsVersion(uuid, 7));
 }
 
-// uuid7_between() filters by is_uuid7(). Left alone the planner would guess that a third of the rows pass and choose
-// its joins by that; in a table keyed by uuid7 nearly all of them do.
+// uuid7_between() filters by is_uuid7(). Left alone the planner would guess that a third of the
+// rows pass and choose its joins by that; in a table keyed by uuid7 nearly all of them do.
 APEX_FUNCTION(apex_is_uuid7_support) {
   constexpr Selectivity kNearlyAll = 0.99;
   auto* request = reinterpret_cast<Node*>(PG_GETARG_POINTER(0));

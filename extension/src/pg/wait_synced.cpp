@@ -1,10 +1,10 @@
 // apex.wait_synced(): looks at apex.sync_state() until it is decided or time is up.
 //
-// A procedure, because between two looks it ends its transaction: a snapshot held while waiting would keep vacuum from
-// its work, and would never see the sidecar's progress.
-#include "pg/guard.h"
-
+// A procedure, because between two looks it ends its transaction: a snapshot held while waiting
+// would keep vacuum from its work, and would never see the sidecar's progress.
 #include <algorithm>
+
+#include "pg/guard.h"
 
 extern "C" {
 #include "access/htup_details.h"
@@ -40,17 +40,20 @@ void RefuseTransactionBlock(FunctionCallInfo fcinfo) {
       !reinterpret_cast<const CallContext*>(context)->atomic) {
     return;
   }
-  ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
-                  errmsg("apex.wait_synced cannot run inside a transaction block or a function"),
-                  errdetail("It waits for commits that its own snapshot would hide."),
-                  errhint("Commit first, then CALL apex.wait_synced(...) as a statement of its own.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+           errmsg("apex.wait_synced cannot run inside a transaction block or a function"),
+           errdetail("It waits for commits that its own snapshot would hide."),
+           errhint("Commit first, then CALL apex.wait_synced(...) as a statement of its own.")));
 }
 
-// One look. The answer is one of a few literals, so nothing of SPI's memory is kept. nullptr: not decided yet.
+// One look. The answer is one of a few literals, so nothing of SPI's memory is kept. nullptr: not
+// decided yet.
 const char* Look(Datum position) {
   Oid types[] = {XID8OID};
   Datum values[] = {position};
-  const int status = SPI_execute_with_args("SELECT apex.sync_state($1)", 1, types, values, nullptr, false, 1);
+  const int status =
+      SPI_execute_with_args("SELECT apex.sync_state($1)", 1, types, values, nullptr, false, 1);
   if (status != SPI_OK_SELECT || SPI_processed != 1) {
     ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("apex.sync_state() gave no answer")));
   }
@@ -67,8 +70,8 @@ const char* WaitUntilDecided(Datum position, TimestampTz deadline) {
     if (decided != nullptr) return decided;
     const long left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), deadline);
     if (left_ms <= 0) return "timeout";
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, std::min(wait_ms, left_ms),
-                    PG_WAIT_EXTENSION);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+                    std::min(wait_ms, left_ms), PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
   }
@@ -77,7 +80,8 @@ const char* WaitUntilDecided(Datum position, TimestampTz deadline) {
 Datum ResultRow(FunctionCallInfo fcinfo, const char* result) {
   TupleDesc row = nullptr;
   if (get_call_result_type(fcinfo, nullptr, &row) != TYPEFUNC_COMPOSITE) {
-    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR), errmsg("apex.wait_synced was not called as a procedure")));
+    ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+                    errmsg("apex.wait_synced was not called as a procedure")));
   }
   Datum value = CStringGetTextDatum(result);
   bool is_null = false;
@@ -90,8 +94,9 @@ Datum ResultRow(FunctionCallInfo fcinfo, const char* result) {
 APEX_FUNCTION(apex_wait_synced) {
   apex::pg::RefuseTransactionBlock(fcinfo);
   if (PG_ARGISNULL(0) || PG_ARGISNULL(1)) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("apex.wait_synced: %s must not be NULL",
-                                                                    PG_ARGISNULL(0) ? "position" : "timeout"),
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+                    errmsg("apex.wait_synced: %s must not be NULL",
+                           PG_ARGISNULL(0) ? "position" : "timeout"),
                     errhint("For instance CALL apex.wait_synced('4711', '5 seconds').")));
   }
   const Datum position = PG_GETARG_DATUM(0);

@@ -1,4 +1,5 @@
-// The writers' and the readers' side of the wake-up: shared memory, the commit callback and apex.arm().
+// The writers' and the readers' side of the wake-up: shared memory, the commit callback and
+// apex.arm().
 #include "pg/wakeup.h"
 
 #include <new>
@@ -52,15 +53,18 @@ void AttachSharedMemory() {
   LWLockRelease(AddinShmemInitLock);
 }
 
-// Runs inside commit, when the transaction is already visible to others: nothing here may raise, wait or allocate.
+// Runs inside commit, when the transaction is already visible to others: nothing here may raise,
+// wait or allocate.
 void WakeReader() {
   if (wake_table == nullptr) return;
-  if (cached_slot == nullptr || cached_slot->database.load(std::memory_order_relaxed) != MyDatabaseId) {
+  if (cached_slot == nullptr ||
+      cached_slot->database.load(std::memory_order_relaxed) != MyDatabaseId) {
     cached_slot = FindWakeSlot(MyDatabaseId);
     if (cached_slot == nullptr) return;
   }
   if (!cached_slot->flag.Trigger()) return;
-  // The worker may end at this moment and its entry serve another process: a latch set for nothing is harmless.
+  // The worker may end at this moment and its entry serve another process: a latch set for nothing
+  // is harmless.
   PGPROC* worker = cached_slot->worker.load();
   if (worker != nullptr) SetLatch(&worker->procLatch);
 }
@@ -72,11 +76,8 @@ extern "C" void OnTransactionEvent(XactEvent event, void* /*unused*/) {
       captured = false;
       break;
     case XACT_EVENT_ABORT:
-    case XACT_EVENT_PREPARE:
-      captured = false;
-      break;
-    default:
-      break;
+    case XACT_EVENT_PREPARE: captured = false; break;
+    default: break;
   }
 }
 
@@ -116,10 +117,12 @@ BackgroundWorkerHandle* StartWorker() {
   return RegisterDynamicBackgroundWorker(&worker, &handle) ? handle : nullptr;
 }
 
-// Two sessions may start a worker for one database; the second worker finds the first and leaves, and both sessions
-// arm the first. So this waits for any worker of the database, and gives up when its own has ended without one.
+// Two sessions may start a worker for one database; the second worker finds the first and leaves,
+// and both sessions arm the first. So this waits for any worker of the database, and gives up when
+// its own has ended without one.
 bool ArmStartedWorker(BackgroundWorkerHandle* handle) {
-  const TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kWorkerStartMsMax);
+  const TimestampTz deadline =
+      TimestampTzPlusMilliseconds(GetCurrentTimestamp(), kWorkerStartMsMax);
   while (GetCurrentTimestamp() < deadline) {
     pid_t pid = 0;
     const bool stopped = GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;

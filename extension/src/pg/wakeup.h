@@ -1,24 +1,26 @@
-// The wake-up: tells the sidecar that something was committed, without a NOTIFY in any writer's commit.
+// The wake-up: tells the sidecar that something was committed, without a NOTIFY in any writer's
+// commit.
 //
-// A commit that captured something sets the latch of its database's worker, if a reader has armed it; the worker sends
-// one NOTIFY. All of it is an optimisation of latency: a reader polls as well, so a wake-up that is lost with a
-// crashed worker, or that COMMIT PREPARED does not give, costs one poll interval.
+// A commit that captured something sets the latch of its database's worker, if a reader has armed
+// it; the worker sends one NOTIFY. All of it is an optimisation of latency: a reader polls as well,
+// so a wake-up that is lost with a crashed worker, or that COMMIT PREPARED does not give, costs one
+// poll interval.
 //
-// Backend-local except for WakeTable, which lives in shared memory and exists only when the module is preloaded.
+// Backend-local except for WakeTable, which lives in shared memory and exists only when the module
+// is preloaded.
 #pragma once
-
-#include "pg/postgres_api.h"
 
 #include <atomic>
 
 #include "core/wake_flag.h"
+#include "pg/postgres_api.h"
 
 extern "C" {
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 
-/// To be called by whoever wrote an event in this transaction; at its commit the reader is woken. Idempotent, cheap
-/// and never an error.
+/// To be called by whoever wrote an event in this transaction; at its commit the reader is woken.
+/// Idempotent, cheap and never an error.
 void apex_wakeup_note_capture(void);
 }
 
@@ -44,7 +46,8 @@ struct WakeTable {
 /// Nullptr when the module was not preloaded.
 extern WakeTable* wake_table;
 
-/// Asks for shared memory when preloaded, and follows the transactions of this backend. Called once, from _PG_init.
+/// Asks for shared memory when preloaded, and follows the transactions of this backend. Called
+/// once, from _PG_init.
 void InitializeWakeup();
 
 /// The slot of a database, or nullptr when no worker serves it. Reads atomics only.

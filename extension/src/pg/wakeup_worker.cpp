@@ -27,15 +27,17 @@ namespace apex::pg {
 namespace {
 
 constexpr const char* kChannel = "apex_outbox";
-// How often the worker looks whether it is still wanted, and how long it stays for nobody. DROP DATABASE waits five
-// seconds for the sessions of a database to end; a worker whose reader has gone is gone before.
+// How often the worker looks whether it is still wanted, and how long it stays for nobody. DROP
+// DATABASE waits five seconds for the sessions of a database to end; a worker whose reader has gone
+// is gone before.
 constexpr long kLookMs = 1000;
 constexpr int kUnwantedMsMax = 2000;
 constexpr long kRetryMs = 1000;
 
 enum class Outcome { kSent, kFailed, kExtensionGone };
 
-// The slot of this process, nullptr when another worker serves the database already or every slot is taken.
+// The slot of this process, nullptr when another worker serves the database already or every slot
+// is taken.
 WakeSlot* AttachSlot() {
   const TimestampTz now = GetCurrentTimestamp();
   LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
@@ -51,9 +53,10 @@ WakeSlot* AttachSlot() {
   }
   LWLockRelease(wake_table->lock);
   if (!served && slot == nullptr) {
-    ereport(WARNING, (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-                      errmsg("apex_saga wakes readers in %d databases at most", WakeTable::kDatabasesMax),
-                      errdetail("The readers of this database have to poll.")));
+    ereport(WARNING,
+            (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+             errmsg("apex_saga wakes readers in %d databases at most", WakeTable::kDatabasesMax),
+             errdetail("The readers of this database have to poll.")));
   }
   return slot;
 }
@@ -79,8 +82,8 @@ bool IsWanted(const WakeSlot& slot, TimestampTz now) {
   return reader != nullptr && reader->databaseId == MyDatabaseId;
 }
 
-// A worker without a reader goes: it is a session that DROP DATABASE would trip over. The slot is given back under the
-// lock that arming takes, so nobody arms a worker that has decided to go.
+// A worker without a reader goes: it is a session that DROP DATABASE would trip over. The slot is
+// given back under the lock that arming takes, so nobody arms a worker that has decided to go.
 bool LeaveWhenUnwanted(WakeSlot* slot) {
   const TimestampTz now = GetCurrentTimestamp();
   LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
@@ -105,9 +108,7 @@ Outcome Notify() {
   MemoryContext context = CurrentMemoryContext;
   pgstat_report_activity(STATE_RUNNING, "NOTIFY apex_outbox");
   PG_TRY();
-  {
-    outcome = NotifyInTransaction();
-  }
+  { outcome = NotifyInTransaction(); }
   PG_CATCH();
   {
     MemoryContextSwitchTo(context);
@@ -136,7 +137,8 @@ void Serve(WakeSlot* slot) {
     } else if (LeaveWhenUnwanted(slot)) {
       return;
     }
-    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms, PG_WAIT_EXTENSION);
+    (void)WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, wait_ms,
+                    PG_WAIT_EXTENSION);
     ResetLatch(MyLatch);
     CHECK_FOR_INTERRUPTS();
     if (ConfigReloadPending) {
@@ -152,7 +154,8 @@ void RunWorker(Oid database) {
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
   if (wake_table == nullptr) return;
-  // The notification is about commits that are made already: waiting for its own record on disk gives nobody anything.
+  // The notification is about commits that are made already: waiting for its own record on disk
+  // gives nobody anything.
   SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 
   WakeSlot* slot = AttachSlot();

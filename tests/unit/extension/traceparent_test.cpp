@@ -9,7 +9,9 @@ namespace {
 
 const std::string kValue = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
-std::string With(std::size_t at, const std::string& text) { return std::string(kValue).replace(at, text.size(), text); }
+std::string With(std::size_t at, const std::string& text) {
+  return std::string(kValue).replace(at, text.size(), text);
+}
 
 TEST(TraceparentTest, AcceptsVersion00) { EXPECT_TRUE(IsTraceparent(kValue)); }
 

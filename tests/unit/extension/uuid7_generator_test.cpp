@@ -15,7 +15,8 @@ constexpr std::int64_t kMillisecond = 1'000'000;
 constexpr std::int64_t kHour = 3'600'000 * kMillisecond;
 constexpr std::int64_t kProcess = 4711;
 
-// What FillRandom, a plain function, draws from. Each test starts it anew; the seed is fixed, so a failure repeats.
+// What FillRandom, a plain function, draws from. Each test starts it anew; the seed is fixed, so a
+// failure repeats.
 struct Source {
   std::mt19937_64 engine{20220222};
   bool fails = false;
@@ -31,7 +32,8 @@ bool FillFromSource(void* buffer, std::size_t bytes) {
   source.bytes = bytes;
   auto* out = static_cast<unsigned char*>(buffer);
   std::generate(out, out + bytes, [] {
-    return source.all_ones ? static_cast<unsigned char>(0xFF) : static_cast<unsigned char>(source.engine());
+    return source.all_ones ? static_cast<unsigned char>(0xFF)
+                           : static_cast<unsigned char>(source.engine());
   });
   return true;
 }
@@ -67,7 +69,8 @@ TEST_F(Uuid7GeneratorTest, RisesWhenTheClockStandsStill) {
     ASSERT_LT(last, uuid) << i;
     last = uuid;
   }
-  EXPECT_LE(*Uuid7UnixMs(last), kNow / kMillisecond + 1) << "a million ids on one tick stay within a millisecond";
+  EXPECT_LE(*Uuid7UnixMs(last), kNow / kMillisecond + 1)
+      << "a million ids on one tick stay within a millisecond";
 }
 
 TEST_F(Uuid7GeneratorTest, RisesWhenTheClockStepsBack) {
@@ -89,9 +92,11 @@ TEST_F(Uuid7GeneratorTest, FollowsTheClockAgainOnceItHasCaughtUp) {
 TEST_F(Uuid7GeneratorTest, OverflowOfTheRandomBitsMovesTheTimeByOneTick) {
   source.all_ones = true;
   const Uuid first = Next(kNow);
-  EXPECT_EQ(first, MakeUuid7(std::uint64_t{kNow / kMillisecond} << kTickFractionBits, kUuid7TailMax));
+  EXPECT_EQ(first,
+            MakeUuid7(std::uint64_t{kNow / kMillisecond} << kTickFractionBits, kUuid7TailMax));
   const Uuid second = Next(kNow);
-  EXPECT_EQ(second, MakeUuid7((std::uint64_t{kNow / kMillisecond} << kTickFractionBits) + 1, kUuid7TailMax));
+  EXPECT_EQ(second, MakeUuid7((std::uint64_t{kNow / kMillisecond} << kTickFractionBits) + 1,
+                              kUuid7TailMax));
   EXPECT_LT(first, second);
 }
 

@@ -45,8 +45,9 @@ TEST(WakeFlagTest, WhatCouldNotBeSentStaysPendingWhoeverArms) {
   EXPECT_TRUE(flag.Take());
 }
 
-// A reader arms, reads, and sleeps only when there is nothing to read. If the flag ever lost a wake-up, the reader
-// would sleep for ever beside a commit it has not seen, and the deadline would say so.
+// A reader arms, reads, and sleeps only when there is nothing to read. If the flag ever lost a
+// wake-up, the reader would sleep for ever beside a commit it has not seen, and the deadline would
+// say so.
 TEST(WakeFlagTest, ReaderThatArmsAndReadsNeverMissesACommit) {
   constexpr int kWriters = 2;
   constexpr int kCommitsEach = 50'000;
