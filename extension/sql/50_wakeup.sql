@@ -6,14 +6,14 @@ COMMENT ON FUNCTION apex.arm() IS
   'Asks for one NOTIFY apex_outbox after the next commit that captured a change, and starts this database''s worker when needed (it stays while the session is connected). False when nobody can wake and the caller has to poll: not preloaded, no free background worker, a standby. Call it outside a long transaction, then read again, then sleep.';
 REVOKE ALL ON FUNCTION apex.arm() FROM PUBLIC;
 
--- Assigning the xid here is the point. A transaction that committed before this call has a lower xid or wrote
--- nothing, and so have this transaction's own events (they carry this very xid). "Everything up to this xid" therefore holds
--- all that the caller can know of when it calls.
+-- Assigning the xid is the point: whatever committed before it was assigned has a lower one, and this transaction's own
+-- events carry this very one. "Everything up to this xid" therefore holds all that the caller can know of, provided that it
+-- had not written before; if it had, its place is that of its first write.
 CREATE FUNCTION apex.position() RETURNS xid8
   LANGUAGE sql VOLATILE PARALLEL UNSAFE
   RETURN pg_catalog.pg_current_xact_id();
 COMMENT ON FUNCTION apex.position() IS
-  'The place of this transaction in the stream of changes, for apex.wait_synced() after its commit. Assigns a transaction id.';
+  'The place of this transaction in the stream of changes, for apex.wait_synced() after its commit: its own changes, and all that committed before it first wrote or called this. Assigns a transaction id.';
 
 -- Runs as the owner, since nobody but the sidecar may read the outbox; all it tells is one of three words.
 --

@@ -37,8 +37,9 @@ struct CaughtException {
 };
 
 [[noreturn]] inline void Raise(const CaughtException& caught) {
+  const bool is_defect = caught.sqlstate == ERRCODE_INTERNAL_ERROR;
   ereport(ERROR, (errcode(caught.sqlstate), errmsg("apex_saga: %s", caught.message),
-                  errhint("This is a defect of apex_saga. Please report it.")));
+                  is_defect ? errhint("This is a defect of apex_saga. Please report it.") : 0));
   pg_unreachable();
 }
 
@@ -46,6 +47,8 @@ struct CaughtException {
 /// ERROR.
 template <typename Body>
 auto Guard(Body body) -> decltype(body()) {
+  using Returned = decltype(body());
+  static_assert(std::is_void_v<Returned> || std::is_trivially_destructible_v<Returned>);
   static_assert(std::is_trivially_destructible_v<Body>, "an ERROR would jump over the captures");
   CaughtException caught;
   try {
