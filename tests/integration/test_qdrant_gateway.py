@@ -384,3 +384,66 @@ def test_acknowledged_writes_survive_kill_in_the_middle_of_concurrent_writing(tm
                 assert stored[key] >= seq
     finally:
         process.end(signal.SIGKILL)
+
+
+def test_collection_deleted_under_concurrent_writes_is_not_found_and_can_be_made_again(client):
+    name = f"gone-{uuid.uuid4()}"
+    params = models.VectorParams(size=4, distance=models.Distance.DOT)
+    client.create_collection(name, vectors_config=params)
+    refused = []
+
+    def write():
+        try:
+            for number in range(10**6):
+                upsert(client, name, number, number)
+        except grpc.RpcError as error:
+            refused.append(error.code())
+
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    client.delete_collection(name)
+    for writer in writers:
+        writer.join()
+    assert refused == [STATUS.NOT_FOUND] * 3
+    client.create_collection(name, vectors_config=params)
+    assert client.count(name).count == 0
+    client.delete_collection(name)
+
+
+@pytest.mark.parametrize(
+    "condition, expected",
+    [
+        (models.FieldCondition(key="word", match=models.MatchValue(value="b")), [2]),
+        (models.FieldCondition(key="n", match=models.MatchAny(any=[1, 3])), [1, 3]),
+        (models.FieldCondition(key="n", match=models.MatchExcept(**{"except": [1, 3]})), [2]),
+        (models.FieldCondition(key="n", range=models.Range(gt=1, lte=3)), [2, 3]),
+        (models.FieldCondition(key="at", range=models.DatetimeRange(gte="2024-01-02T00:00:00Z")), [2, 3]),
+        (models.FieldCondition(key="tags", values_count=models.ValuesCount(gte=2)), [3]),
+        (models.IsEmptyCondition(is_empty=models.PayloadField(key="tags")), [1]),
+        (models.IsNullCondition(is_null=models.PayloadField(key="maybe")), [2]),
+        (models.HasIdCondition(has_id=[1, 2]), [1, 2]),
+        (
+            models.NestedCondition(
+                nested=models.Nested(
+                    key="parts",
+                    filter=models.Filter(must=[models.FieldCondition(key="k", match=models.MatchValue(value=3))]),
+                )
+            ),
+            [3],
+        ),
+        (models.Filter(must_not=[models.FieldCondition(key="n", range=models.Range(gte=2))]), [1]),
+    ],
+)
+def test_filter_condition_selects_the_points_it_names(client, collection, condition, expected):
+    for number, word in enumerate("abc", start=1):
+        fields = {
+            "n": number,
+            "word": word,
+            "at": f"2024-01-0{number}T00:00:00Z",
+            "tags": list(range(number - 1)),
+            "parts": [{"k": number}],
+        } | ({"maybe": None} if number == 2 else {"maybe": 1})
+        client.upsert(collection, [models.PointStruct(id=number, vector=[1, 0, 0, 0], payload=fields)])
+    found, _ = client.scroll(collection, scroll_filter=models.Filter(must=[condition]))
+    assert [record.id for record in found] == expected

@@ -1,14 +1,15 @@
 """The collections of one data directory, each an engine shard with the message it was created from.
 
-    <data>/collections/<quoted name>/collection.pb   the CreateCollection message; its presence makes the collection exist
+    <data>/collections/<quoted name>/collection.pb   the CreateCollection message; where it is, the collection exists
     <data>/collections/<quoted name>/shard/          the engine's files
 
-The engine writes each update to its log before it applies it, and reads the log again when it loads the shard. The log is a
-shared file mapping, so an acknowledged update survives the end of this process however it comes.
+The engine writes each update to its log before it applies it, and reads the log again when it loads the shard. The log
+is a shared file mapping, so an acknowledged update survives the end of this process however it comes.
 """
 import os
 import pathlib
 import shutil
+import sys
 import threading
 import urllib.parse
 
@@ -27,7 +28,7 @@ _DISTANCES = {
 
 
 class Collection:
-    """A loaded collection. The engine's shard may be used by several threads at once."""
+    """A loaded collection. The engine's shard may be used by several threads at once; a deleted one raises."""
 
     def __init__(self, directory, created):
         self.directory = directory
@@ -118,10 +119,18 @@ class Catalog:
         """Keeps the log short: what is flushed need not be read again at the next start."""
         while not self._stopping.wait(_FLUSH_SECONDS):
             with self._lock:
-                for collection in self._collections.values():
-                    if collection.dirty:
-                        collection.dirty = False
-                        collection.shard.flush()
+                dirty = [collection for collection in self._collections.values() if collection.dirty]
+            for collection in dirty:
+                self._flush(collection)
+
+    def _flush(self, collection):
+        # Without the lock: a flush takes a while, and other calls need not wait for it.
+        collection.dirty = False
+        try:
+            collection.shard.flush()
+        except Exception as error:
+            if self.exists(collection.created.collection_name):
+                print(f"cannot flush {collection.directory}: {error}", file=sys.stderr, flush=True)
 
 
 def _dense(created):

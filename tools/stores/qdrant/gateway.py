@@ -3,8 +3,8 @@
 
 usage: gateway.py --port PORT --data DIRECTORY [--api-key KEY]
 
-Serves on loopback only. Port 0 takes a free one. Prints `READY http://127.0.0.1:PORT` when it answers, and stops on SIGTERM or
-SIGINT after the calls in flight. docs/internals/qdrant-gateway.md says what differs from a server.
+Serves on loopback only. Port 0 takes a free one. Prints `READY http://127.0.0.1:PORT` when it answers, and stops on
+SIGTERM or SIGINT after the calls in flight. docs/internals/qdrant-gateway.md says what differs from a server.
 """
 import argparse
 import concurrent.futures

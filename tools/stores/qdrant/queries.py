@@ -46,8 +46,8 @@ def _match(message):
 
 
 def _datetime_range(message):
-    bounds = {name: getattr(message, name).ToJsonString() for name in ("lt", "gt", "gte", "lte") if message.HasField(name)}
-    return engine.RangeDateTime(**bounds)
+    bounds = (name for name in ("lt", "gt", "gte", "lte") if message.HasField(name))
+    return engine.RangeDateTime(**{name: getattr(message, name).ToJsonString() for name in bounds})
 
 
 def _field(message):

@@ -1,7 +1,7 @@
 """Qdrant's refusals: the status code and the words a server answers with.
 
-The engine raises plain exceptions that carry the server's inner message; the server puts a prefix before it and picks the
-status. That mapping lives here and nowhere else.
+The engine raises plain exceptions that carry the server's inner message; the server puts a prefix before it and picks
+the status. That mapping lives here and nowhere else.
 """
 import re
 
@@ -33,6 +33,8 @@ def not_offered(what):
     return Refusal(grpc.StatusCode.UNIMPLEMENTED, f"{what} is not offered by the embedded engine's gateway")
 
 
+# The collection was deleted while the call was under way.
+_CLOSED = "Shard is not initialized"
 _MISSING_POINT = re.compile(r"No point with id (\S+)")
 _BAD_UUID = re.compile(r"failed to parse (.*) as UUID")
 _WRONG_INPUT = (
@@ -48,9 +50,11 @@ _WRONG_INPUT = (
 )
 
 
-def of_engine(error):
-    """The refusal a server would make of an exception the engine raised."""
+def of_engine(error, collection):
+    """The refusal a server would make of an exception the engine raised while it served `collection`."""
     words = str(error)
+    if words.endswith(_CLOSED):
+        return missing_collection(collection)
     if missing := _MISSING_POINT.match(words):
         return Refusal(grpc.StatusCode.NOT_FOUND, f"Not found: No point with id {missing[1]} found")
     if bad_uuid := _BAD_UUID.search(words):

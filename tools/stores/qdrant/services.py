@@ -33,7 +33,7 @@ def call(method):
         except Refusal as refusal:
             context.abort(refusal.code, refusal.words)
         except Exception as error:  # The engine raises bare Exception.
-            refusal = of_engine(error)
+            refusal = of_engine(error, getattr(request, "collection_name", ""))
             context.abort(refusal.code, refusal.words)
         answer.time = time.perf_counter() - started
         return answer

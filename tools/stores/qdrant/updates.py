@@ -44,7 +44,8 @@ def upsert(message, dimensions):
 
 
 def update_vectors(message, dimensions):
-    return _Operation.update_vectors(point_vectors(message.points, dimensions), optional_filter(message, "update_filter"))
+    condition = optional_filter(message, "update_filter")
+    return _Operation.update_vectors(point_vectors(message.points, dimensions), condition)
 
 
 def delete(selector):
