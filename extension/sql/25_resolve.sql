@@ -51,7 +51,7 @@ DECLARE
   value text := part ->> member;
 BEGIN
   IF jsonb_typeof(part -> member) IS DISTINCT FROM 'string' OR btrim(value) = '' THEN
-    PERFORM apex.refuse('22023', format('%s needs a %s', what, member),
+    PERFORM apex.refuse('22023', format('%s has no %s', what, member),
                         format('%s is %s.', member, coalesce(part ->> member, 'NULL') || CASE WHEN value = '' THEN 'empty' ELSE '' END),
                         format('Give a text that is not empty as %s.', member));
   END IF;
@@ -83,7 +83,7 @@ CREATE FUNCTION apex.check_name(name text, what text, forbidden text, hint text)
 AS $$
 BEGIN
   IF name ~ '[[:cntrl:]]' OR name ~ forbidden OR length(name) > 255 THEN
-    PERFORM apex.refuse('42602', format('"%s" cannot be a %s', name, what), 'It is longer than 255 characters or has one that is not allowed there.', hint);
+    PERFORM apex.refuse('42602', format('"%s" cannot be a %s', name, what), 'It is longer than 255 characters, or has one that is not allowed there, or begins with what is reserved.', hint);
   END IF;
 END
 $$;
@@ -284,7 +284,7 @@ BEGIN
     PERFORM apex.check_members(part, 'a relation of graph', ARRAY['type', 'via']);
     type := apex.text_member(part, 'type', 'a relation of graph');
     what := format('relation "%s"', type);
-    PERFORM apex.check_name(type, 'relationship type', '^_Apex', 'Choose another type.');
+    PERFORM apex.check_name(type, 'relationship type', '^_Apex', 'Names that begin with _Apex are taken.');
     IF spec @> jsonb_build_array(jsonb_build_object('type', type)) THEN
       PERFORM apex.refuse('42710', format('%s is given twice', what), 'A row''s relationships are replaced type by type.', 'Give each foreign key a type of its own.');
     END IF;
@@ -317,7 +317,7 @@ BEGIN
   IF graph ->> 'kind' = 'edge' THEN
     PERFORM apex.check_members(graph, 'graph', ARRAY['kind', 'type', 'from_column', 'to_column', 'properties']);
     name := apex.text_member(graph, 'type', 'graph');
-    PERFORM apex.check_name(name, 'relationship type', '^_Apex', 'Choose another type.');
+    PERFORM apex.check_name(name, 'relationship type', '^_Apex', 'Names that begin with _Apex are taken.');
     RETURN jsonb_build_object(
       'kind', 'edge', 'type', name, 'properties', apex.properties_spec(relation, graph),
       'from', apex.endpoint(relation, apex.text_member(graph, 'from_column', 'graph'), own, pipeline, 'from_column'),
@@ -328,7 +328,7 @@ BEGIN
     PERFORM apex.refuse('22023', 'graph is neither a node nor an edge', format('It is: %s', left(graph::text, 200)), 'Write it with apex.graph or apex.edge.');
   END IF;
   name := apex.text_member(graph, 'label', 'graph');
-  PERFORM apex.check_name(name, 'label', '^_Apex', 'Choose another label.');
+  PERFORM apex.check_name(name, 'label', '^_Apex', 'Names that begin with _Apex are taken.');
   RETURN jsonb_build_object(
     'kind', 'node', 'label', name, 'properties', apex.properties_spec(relation, graph),
     'relations', apex.relations_spec(relation, coalesce(graph -> 'relations', '[]'),

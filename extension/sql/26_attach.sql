@@ -161,6 +161,7 @@ CREATE FUNCTION apex.attach_table(relation regclass, graph jsonb, vector jsonb, 
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+  count_rows CONSTANT text := format('SELECT count(*) FROM %s', relation);
   spec jsonb;
   rows_there bigint;
 BEGIN
@@ -177,16 +178,20 @@ BEGIN
   PERFORM apex.check_clash(relation, spec);
 
   -- Counted before the trigger's lock makes writers wait.
-  EXECUTE format('SELECT count(*) FROM %s', relation) INTO rows_there;
-  IF rows_there > 0 THEN
-    RAISE NOTICE 'table % has % rows that were there before it was attached', relation, rows_there
-      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.refresh for single rows.';
-  END IF;
+  EXECUTE count_rows INTO rows_there;
   INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec, aggregate)
     VALUES (relation, relation::oid, pipeline, on_failure, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
   INSERT INTO apex.pipeline (name) SELECT pipeline
     WHERE NOT EXISTS (SELECT FROM apex.pipeline p WHERE p.name = attach_table.pipeline) ON CONFLICT DO NOTHING;
   PERFORM apex.create_triggers(relation);
+  -- The lock may have waited for the first writers of an empty table.
+  IF rows_there = 0 THEN
+    EXECUTE count_rows INTO rows_there;
+  END IF;
+  IF rows_there > 0 THEN
+    RAISE NOTICE 'rows in table % before it was attached: %', relation, rows_there
+      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.refresh for single rows.';
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS

@@ -1,8 +1,8 @@
 // apex.attach and apex.detach: the caller's right to the table, checked as the caller.
 //
-// The rest is PL/pgSQL that runs as the extension's owner. It cannot check the caller itself, because inside a
-// SECURITY DEFINER function nobody knows any more who called. The inner functions are revoked from PUBLIC; a call from
-// here needs no EXECUTE right.
+// The rest is PL/pgSQL that runs as the extension's owner. It cannot check the caller itself,
+// because inside a SECURITY DEFINER function nobody knows any more who called. The inner functions
+// are revoked from PUBLIC; a call from here needs no EXECUTE right.
 #include "pg/attach.h"
 
 #include "pg/encode.h"
@@ -37,12 +37,14 @@ namespace {
 void CheckOwner(Oid table) {
   const char* name = get_rel_name(table);
   if (name == nullptr) {
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", table)));
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                    errmsg("relation with OID %u does not exist", table)));
   }
   if (OwnsTable(table)) return;
-  ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
-                  errdetail("Attaching and detaching a table creates and drops triggers on it."),
-                  errhint("Call it as the table's owner.")));
+  ereport(ERROR,
+          (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE), errmsg("must be owner of table %s", name),
+           errdetail("Attaching and detaching a table creates and drops triggers on it."),
+           errhint("Call it as the table's owner.")));
 }
 
 // Calls the function of schema apex with this call's own arguments, which its signature repeats.
@@ -50,16 +52,19 @@ Datum CallInner(FunctionCallInfo fcinfo, const char* name) {
   Oid* types;
   int count;
   get_func_signature(fcinfo->flinfo->fn_oid, &types, &count);
-  const Oid inner = LookupFuncName(list_make2(makeString(pstrdup("apex")), makeString(pstrdup(name))), count, types, false);
+  const Oid inner = LookupFuncName(
+      list_make2(makeString(pstrdup("apex")), makeString(pstrdup(name))), count, types, false);
   FmgrInfo function;
   fmgr_info(inner, &function);
   LOCAL_FCINFO(call, FUNC_MAX_ARGS);
-  InitFunctionCallInfoData(*call, &function, static_cast<short>(count), InvalidOid, nullptr, nullptr);
+  InitFunctionCallInfoData(*call, &function, static_cast<short>(count), InvalidOid, nullptr,
+                           nullptr);
   for (int i = 0; i < count; i++) call->args[i] = fcinfo->args[i];
   return FunctionCallInvoke(call);
 }
 
-// Where in our PL/pgSQL a table was refused is of no use to whoever asked, but for a defect of ours.
+// Where in our PL/pgSQL a table was refused is of no use to whoever asked, but for a defect of
+// ours.
 void CallWithoutContext(FunctionCallInfo fcinfo, const char* inner) {
   const MemoryContext context = CurrentMemoryContext;
   PG_TRY();
@@ -78,7 +83,9 @@ void CallWithoutContext(FunctionCallInfo fcinfo, const char* inner) {
 // The lock keeps the columns as they are from the first check to the end of the transaction.
 void CallForOwnTable(FunctionCallInfo fcinfo, const char* inner) {
   if (PG_ARGISNULL(0)) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation cannot be NULL")));
+    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation cannot be NULL"),
+                    errdetail("It names the table to attach or detach."),
+                    errhint("Write it as 'schema.table'.")));
   }
   const Oid table = PG_GETARG_OID(0);
   CheckOwner(table);
@@ -107,9 +114,7 @@ APEX_FUNCTION(apex_column_kind) {
 }
 
 APEX_FUNCTION(apex_holds_embedding) {
-  switch (apex::pg::DescribeEmbedding(PG_GETARG_OID(0))) {
-    case apex::pg::EmbeddingKind::kNone: PG_RETURN_NULL();
-    case apex::pg::EmbeddingKind::kVector: PG_RETURN_TEXT_P(cstring_to_text("vector"));
-    default: PG_RETURN_TEXT_P(cstring_to_text("array"));
-  }
+  const apex::pg::EmbeddingKind kind = apex::pg::DescribeEmbedding(PG_GETARG_OID(0));
+  if (kind == apex::pg::EmbeddingKind::kNone) PG_RETURN_NULL();
+  PG_RETURN_TEXT_P(cstring_to_text(kind == apex::pg::EmbeddingKind::kVector ? "vector" : "array"));
 }

@@ -16,9 +16,10 @@ extern "C" {
 namespace apex::pg {
 namespace {
 
-// The command that made this version of the row, or that ended it. Events of one row are ordered by it and not by the
-// order of capture: an AFTER trigger or a function that updates its own row has the later image captured first. The
-// current command would be that of the trigger, hence the tuple's own.
+// The command that made this version of the row, or that ended it. Events of one row are ordered by
+// it and not by the order of capture: an AFTER trigger or a function that updates its own row has
+// the later image captured first. The current command would be that of the trigger, hence the
+// tuple's own.
 CommandId CommandOf(Relation relation, HeapTuple tuple, bool ended) {
   if (relation->rd_rel->relam != HEAP_TABLE_AM_OID) return GetCurrentCommandId(false);
   return ended ? HeapTupleHeaderGetCmax(tuple->t_data) : HeapTupleHeaderGetCmin(tuple->t_data);
@@ -42,7 +43,8 @@ bool SameValue(const PlanColumn& column, HeapTuple before, HeapTuple after, Tupl
   return datum_image_eq(old_value, new_value, form->attbyval, form->attlen);
 }
 
-bool SameValues(const PlanColumn* columns, int count, HeapTuple before, HeapTuple after, TupleDesc descriptor) {
+bool SameValues(const PlanColumn* columns, int count, HeapTuple before, HeapTuple after,
+                TupleDesc descriptor) {
   for (int i = 0; i < count; i++) {
     if (!SameValue(columns[i], before, after, descriptor)) return false;
   }
@@ -59,7 +61,9 @@ OutboxEvent StartEvent(char op, CommandId command, const RowImage& row) {
   return event;
 }
 
-void Write(const CapturePlan& plan, const OutboxEvent& event) { WriteEvent(plan, event, DrawSeq(plan)); }
+void Write(const CapturePlan& plan, const OutboxEvent& event) {
+  WriteEvent(plan, event, DrawSeq(plan));
+}
 
 void CaptureInsert(const CapturePlan& plan, const RowImage& after, CommandId command) {
   OutboxEvent event = StartEvent('I', command, after);
@@ -120,15 +124,17 @@ void CheckCalledAsAttached(FunctionCallInfo fcinfo) {
                   errhint("Call apex.attach, which creates the trigger.")));
 }
 
-// A dump of the schema alone, restored, has the trigger and no mapping: a warning, since writes are not to fail.
+// A dump of the schema alone, restored, has the trigger and no mapping: a warning, since writes are
+// not to fail.
 void WarnUnmapped(const CapturePlan& plan, Relation relation) {
   if (plan.warned) return;
   plan.warned = true;
-  ereport(WARNING,
-          (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-           errmsg("changes of table \"%s\" are not captured", RelationGetRelationName(relation)),
-           errdetail("It has the capture trigger of apex_saga, but no active mapping in apex.mapping."),
-           errhint("Drop the trigger apex_capture and call apex.attach for the table.")));
+  ereport(
+      WARNING,
+      (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+       errmsg("changes of table \"%s\" are not captured", RelationGetRelationName(relation)),
+       errdetail("It has the capture trigger of apex_saga, but no active mapping in apex.mapping."),
+       errhint("Drop the trigger apex_capture and call apex.attach for the table.")));
 }
 
 void Capture(const TriggerData* trigger) {

@@ -15,11 +15,14 @@ struct RowImage {
   const Jsonb* aggregate_key;
   const Jsonb* image;
   const bytea* embedding;
-  const char* error;      ///< Not NULL: `image` and `embedding` are not to be used.
-  const char* key_error;  ///< Not NULL: `key` has a null where a value could not be written. `error` is set as well.
+  const char* error;          ///< Not NULL: `image` and `embedding` are not to be used.
+  const char* key_error;      ///< Not NULL: `key` has a null where a value could not be written.
+                              ///< `error` is set as well.
+  const PlanColumn* reached;  ///< The column that was encoded last.
 };
 
-/// Never raises for what a value holds: that becomes `error`. (Out of memory and cancelling do raise.)
+/// Never raises for what a value holds: that becomes `error`. (Out of memory and cancelling do
+/// raise.)
 RowImage EncodeRow(const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor);
 
 }  // namespace apex::pg

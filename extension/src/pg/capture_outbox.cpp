@@ -18,13 +18,29 @@ extern "C" {
 namespace apex::pg {
 namespace {
 
-// Long enough that the slot before the current one is drained, as a rule, when its turn to be emptied comes.
+// Long enough that the slot before the current one is drained, as a rule, when its turn to be
+// emptied comes.
 constexpr int64 kOutboxSlotSeconds = 600;
 
 // Columns of apex.outbox, in the order of 30_capture.sql.
 enum OutboxColumn {
-  kSeq, kXid, kCommand, kRelation, kMapping, kOp, kKey, kAggregateRelation, kAggregateKey, kBefore, kAfter, kEmbedding,
-  kOldEmbedding, kError, kTraceparent, kCapturedAt, kOutboxColumns,
+  kSeq,
+  kXid,
+  kCommand,
+  kRelation,
+  kMapping,
+  kOp,
+  kKey,
+  kAggregateRelation,
+  kAggregateKey,
+  kBefore,
+  kAfter,
+  kEmbedding,
+  kOldEmbedding,
+  kError,
+  kTraceparent,
+  kCapturedAt,
+  kOutboxColumns,
 };
 
 void SetPointer(TupleTableSlot* slot, OutboxColumn column, const void* value) {
@@ -74,7 +90,8 @@ void InsertIntoIndexes(ResultRelInfo* result, TupleTableSlot* slot, EState* esta
 }  // namespace
 
 int CurrentOutboxSlot() {
-  return static_cast<int>(GetCurrentTimestamp() / (kOutboxSlotSeconds * USECS_PER_SEC) % kOutboxSlots);
+  return static_cast<int>(GetCurrentTimestamp() / (kOutboxSlotSeconds * USECS_PER_SEC) %
+                          kOutboxSlots);
 }
 
 int64 DrawSeq(const CapturePlan& plan) {

@@ -1,7 +1,8 @@
 // Appending to the outbox: straight to the heap and every ready index of the current slot.
 //
-// No permission is checked, so that whoever may write an attached table records its events and nobody may write the
-// outbox by SQL. The lock on the slot is kept to the end of the transaction, which is what apex.rotate() looks at.
+// No permission is checked, so that whoever may write an attached table records its events and
+// nobody may write the outbox by SQL. The lock on the slot is kept to the end of the transaction,
+// which is what apex.rotate() looks at.
 #pragma once
 
 #include "pg/mapping.h"
@@ -24,7 +25,8 @@ struct OutboxEvent {
 /// The slot that events go to at this time; it changes every kOutboxSlotSeconds.
 int CurrentOutboxSlot();
 
-/// Draws the next version. Assigns the top-level transaction id first: the reader's rule rests on that order.
+/// Draws the next version. Assigns the top-level transaction id first: the reader's rule rests on
+/// that order.
 int64 DrawSeq(const CapturePlan& plan);
 
 /// Writes the event with this version.

@@ -1,7 +1,7 @@
 // apex.refresh: a row as it is now, sent as a full image (rule E7).
 //
-// The row is found by its primary key's index and locked FOR NO KEY UPDATE without SQL: no right, no row security policy
-// and no rule of the table can hide it, and nothing of the user's is run.
+// The row is found by its primary key's index and locked FOR NO KEY UPDATE without SQL: no right,
+// no row security policy and no rule of the table can hide it, and nothing of the user's is run.
 #include "pg/attach.h"
 #include "pg/capture.h"
 #include "pg/guard.h"
@@ -56,8 +56,8 @@ void CheckKey(const CapturePlan& plan, const KeyTexts& key, Relation relation) {
   }
   if (key.count != plan.key_count) {
     ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-                    errmsg("the primary key of table %s has %d columns, not %d", RelationGetRelationName(relation),
-                           plan.key_count, key.count),
+                    errmsg("the primary key of table %s has %d columns, not %d",
+                           RelationGetRelationName(relation), plan.key_count, key.count),
                     errhint("Give one text for each column of the key, in its order.")));
   }
   for (int i = 0; i < key.count; i++) {
@@ -67,12 +67,14 @@ void CheckKey(const CapturePlan& plan, const KeyTexts& key, Relation relation) {
                       errhint("apex.detach the table and attach it again.")));
     }
     if (key.nulls[i]) {
-      ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a primary key has no NULL")));
+      ereport(ERROR,
+              (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("a primary key has no NULL")));
     }
   }
 }
 
-// A slot with the key columns set. Domains are read as their base type, so that none of their checks runs.
+// A slot with the key columns set. Domains are read as their base type, so that none of their
+// checks runs.
 TupleTableSlot* MakeSearchSlot(const CapturePlan& plan, Relation relation, const KeyTexts& key) {
   TupleTableSlot* slot = MakeSingleTupleTableSlot(RelationGetDescr(relation), &TTSOpsVirtual);
   ExecClearTuple(slot);
@@ -84,7 +86,8 @@ TupleTableSlot* MakeSearchSlot(const CapturePlan& plan, Relation relation, const
     const Oid type = getBaseTypeAndTypmod(form->atttypid, &modifier);
     Oid input, io_parameter;
     getTypeInputInfo(type, &input, &io_parameter);
-    slot->tts_values[index] = OidInputFunctionCall(input, TextDatumGetCString(key.values[i]), io_parameter, modifier);
+    slot->tts_values[index] =
+        OidInputFunctionCall(input, TextDatumGetCString(key.values[i]), io_parameter, modifier);
     slot->tts_isnull[index] = false;
   }
   return ExecStoreVirtualTuple(slot);
@@ -122,9 +125,18 @@ int64 WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& 
   return seq;
 }
 
-// Finds and locks the row in one table or leaf partition, waiting for whoever changes it. 0 when it is not there.
+Oid PrimaryKeyIndex(Relation relation) {
+#if PG_VERSION_NUM >= 180000
+  return RelationGetPrimaryKeyIndex(relation, false);
+#else
+  return RelationGetPrimaryKeyIndex(relation);
+#endif
+}
+
+// Finds and locks the row in one table or leaf partition, waiting for whoever changes it. 0 when it
+// is not there.
 int64 RefreshIn(Relation relation, const KeyTexts& key) {
-  const Oid index = RelationGetPrimaryKeyIndex(relation);
+  const Oid index = PrimaryKeyIndex(relation);
   if (!OidIsValid(index)) return 0;
   const CapturePlan& plan = *FindPlan(relation);
   CheckKey(plan, key, relation);
@@ -155,11 +167,13 @@ int64 Refresh(Oid table, const KeyTexts& key) {
   const Relation relation = table_open(table, RowShareLock);
   const CapturePlan& plan = *FindPlan(relation);
   CheckKey(plan, key, relation);
-  // The version of a delete is drawn before the row is looked for: an insert that the search misses draws a later one.
+  // The version of a delete is drawn before the row is looked for: an insert that the search misses
+  // draws a later one.
   const int64 delete_seq = DrawSeq(plan);
   PushActiveSnapshot(GetLatestSnapshot());
-  int64 seq = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE ? RefreshInPartitions(relation, key)
-                                                                    : RefreshIn(relation, key);
+  int64 seq = relation->rd_rel->relkind == RELKIND_PARTITIONED_TABLE
+                  ? RefreshInPartitions(relation, key)
+                  : RefreshIn(relation, key);
   PopActiveSnapshot();
   if (seq == 0) seq = WriteVanished(*FindPlan(relation), relation, key, delete_seq);
   table_close(relation, NoLock);
@@ -170,7 +184,8 @@ int64 Refresh(Oid table, const KeyTexts& key) {
 int64 RefreshAsOwner(Oid table, const KeyTexts& key) {
   HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
   if (!HeapTupleIsValid(tuple)) {
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE), errmsg("relation with OID %u does not exist", table)));
+    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
+                    errmsg("relation with OID %u does not exist", table)));
   }
   const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
   ReleaseSysCache(tuple);

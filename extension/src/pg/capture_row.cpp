@@ -16,7 +16,8 @@ struct Attribute {
   bool is_null;
 };
 
-Attribute Get(const PlanColumn& column, HeapTuple tuple, TupleDesc descriptor) {
+Attribute Get(RowImage* row, const PlanColumn& column, HeapTuple tuple, TupleDesc descriptor) {
+  row->reached = &column;
   Attribute attribute{};
   attribute.value = heap_getattr(tuple, column.attribute, descriptor, &attribute.is_null);
   return attribute;
@@ -49,13 +50,16 @@ const Jsonb* NullKey(int count) {
   return Finish(&writer, WJB_END_ARRAY);
 }
 
-// A part of the key that cannot be written is null there, so that every event has a key of the right length.
-const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, HeapTuple tuple, TupleDesc descriptor) {
+// A part of the key that cannot be written is null there, so that every event has a key of the
+// right length.
+const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, HeapTuple tuple,
+                       TupleDesc descriptor) {
   JsonWriter writer{};
   pushJsonbValue(&writer.state, WJB_BEGIN_ARRAY, nullptr);
   for (int i = 0; i < count; i++) {
     const PlanColumn& column = columns[i];
-    const Attribute attribute = column.problem == nullptr ? Get(column, tuple, descriptor) : Attribute{0, true};
+    const Attribute attribute =
+        column.problem == nullptr ? Get(row, column, tuple, descriptor) : Attribute{0, true};
     if (column.problem != nullptr) FailKey(row, column, column.problem);
     if (PushKeyValue(&writer, column.type, attribute.value, attribute.is_null)) continue;
     FailKey(row, column, writer.problem);
@@ -64,7 +68,8 @@ const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, Heap
   return Finish(&writer, WJB_END_ARRAY);
 }
 
-const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
+                         TupleDesc descriptor) {
   JsonWriter writer{};
   pushJsonbValue(&writer.state, WJB_BEGIN_OBJECT, nullptr);
   for (int i = 0; i < plan.column_count; i++) {
@@ -73,7 +78,7 @@ const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple
       Fail(row, column, column.problem);
       return nullptr;
     }
-    const Attribute attribute = Get(column, tuple, descriptor);
+    const Attribute attribute = Get(row, column, tuple, descriptor);
     PushName(&writer, column.name);
     if (!PushValue(&writer, column.type, attribute.value, attribute.is_null, WJB_VALUE)) {
       Fail(row, column, writer.problem);
@@ -83,10 +88,11 @@ const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple
   return Finish(&writer, WJB_END_OBJECT);
 }
 
-const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
+                             TupleDesc descriptor) {
   if (plan.embedding.problem != nullptr) Fail(row, plan.embedding, plan.embedding.problem);
   if (plan.embedding_kind == EmbeddingKind::kNone) return nullptr;
-  const Attribute attribute = Get(plan.embedding, tuple, descriptor);
+  const Attribute attribute = Get(row, plan.embedding, tuple, descriptor);
   if (attribute.is_null) return nullptr;
   const char* problem = nullptr;
   const bytea* packed = PackEmbedding(plan.embedding_kind, attribute.value, &problem);
@@ -94,19 +100,21 @@ const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple t
   return packed;
 }
 
-void EncodeAggregate(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+void EncodeAggregate(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
+                     TupleDesc descriptor) {
   if (!OidIsValid(plan.aggregate_relation)) return;
   if (plan.aggregate.problem != nullptr) {
     Fail(row, plan.aggregate, plan.aggregate.problem);
     return;
   }
-  if (Get(plan.aggregate, tuple, descriptor).is_null) return;
+  if (Get(row, plan.aggregate, tuple, descriptor).is_null) return;
   row->aggregate_key = EncodeKey(row, &plan.aggregate, 1, tuple, descriptor);
 }
 
-// The key comes first, so that it is there whatever happens to the rest. Not inlined, so that what it wrote to *row before
-// an ERROR is there for EncodeGuarded.
-pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+// The key comes first, so that it is there whatever happens to the rest. Not inlined, so that what
+// it wrote to *row before an ERROR is there for EncodeGuarded.
+pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
+                             TupleDesc descriptor) {
   const int level = plan.pins_output ? PinOutputSettings() : 0;
   row->key = EncodeKey(row, plan.key, plan.key_count, tuple, descriptor);
   EncodeAggregate(row, plan, tuple, descriptor);
@@ -120,8 +128,9 @@ bool MustRaise(const ErrorData* error) {
   return category == ERRCODE_OPERATOR_INTERVENTION || category == ERRCODE_INSUFFICIENT_RESOURCES;
 }
 
-// Output functions of user-defined types can raise anything, and only a subtransaction makes it legitimate to go on after
-// an ERROR. It costs no transaction id, since nothing is written inside. Rows of built-in types never come here.
+// Output functions of user-defined types can raise anything, and only a subtransaction makes it
+// legitimate to go on after an ERROR. It costs no transaction id, since nothing is written inside.
+// Rows of built-in types never come here.
 void EncodeGuarded(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
@@ -143,7 +152,7 @@ void EncodeGuarded(RowImage* row, const CapturePlan& plan, HeapTuple tuple, Tupl
     MemoryContextSwitchTo(context);
     CurrentResourceOwner = owner;
     if (MustRaise(error)) ReThrowError(error);
-    row->error = psprintf("a value could not be written as text: %s", error->message);
+    row->error = Explain(*row->reached, error->message);
     if (row->key == nullptr) {
       row->key = NullKey(plan.key_count);
       row->key_error = row->error;

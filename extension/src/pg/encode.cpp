@@ -20,7 +20,8 @@ extern "C" {
 namespace apex::pg {
 namespace {
 
-// What a value costs inside a jsonb besides its bytes: its entry, alignment, and the header of a number.
+// What a value costs inside a jsonb besides its bytes: its entry, alignment, and the header of a
+// number.
 constexpr Size kValueOverheadBytes = 16;
 constexpr Size kUuidTextBytes = 36;
 constexpr Size kTimeTextBytesMax = 64;
@@ -104,7 +105,8 @@ bool PushNumber(JsonWriter* writer, Numeric number, JsonbIteratorToken token) {
 bool PushString(JsonWriter* writer, const char* text, Size length, JsonbIteratorToken token) {
   if (!TakeRoom(writer, length)) return false;
   // Only here can a database hold bytes that no client encoding will take.
-  if (GetDatabaseEncoding() == PG_SQL_ASCII && !pg_verify_mbstr(PG_UTF8, text, static_cast<int>(length), true)) {
+  if (GetDatabaseEncoding() == PG_SQL_ASCII &&
+      !pg_verify_mbstr(PG_UTF8, text, static_cast<int>(length), true)) {
     writer->problem = "the text is not valid UTF-8";
     return false;
   }
@@ -145,18 +147,25 @@ char* FloatText(Oid type, Datum value) {
   return text;
 }
 
+// A whole number keeps a fraction, 1e20 becomes 100000000000000000000.0, so that no JSON reader
+// takes it for an integer and then for one that is too large. Numbers in JSON have no negative
+// zero.
 bool PushFloat(JsonWriter* writer, Oid type, Datum value, JsonbIteratorToken token) {
   char* text = FloatText(type, value);
   const double number = type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value);
   if (!std::isfinite(number)) return PushString(writer, text, token);
-  const Datum numeric = DirectFunctionCall3(numeric_in, CStringGetDatum(text), ObjectIdGetDatum(InvalidOid),
-                                            Int32GetDatum(-1));
+  Datum numeric = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
+                                      ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
+  if (number == std::floor(number))
+    numeric = DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(1));
   return PushNumber(writer, DatumGetNumeric(numeric), token);
 }
 
-// Years beyond four digits and before year 1 (astronomical: 1 BC is 0000) are written with as many digits as they need.
+// Years beyond four digits and before year 1 (astronomical: 1 BC is 0000) are written with as many
+// digits as they need.
 int WriteDate(char* buffer, int year, int month, int day) {
-  return snprintf(buffer, kTimeTextBytesMax, "%s%04d-%02d-%02d", year < 0 ? "-" : "", year < 0 ? -year : year, month, day);
+  return snprintf(buffer, kTimeTextBytesMax, "%s%04d-%02d-%02d", year < 0 ? "-" : "",
+                  year < 0 ? -year : year, month, day);
 }
 
 const char* DateText(DateADT date) {
@@ -169,7 +178,8 @@ const char* DateText(DateADT date) {
   return text;
 }
 
-// timestamptz is stored in UTC, so that both types differ only in the suffix. NULL for a value outside the type's range.
+// timestamptz is stored in UTC, so that both types differ only in the suffix. NULL for a value
+// outside the type's range.
 const char* TimestampText(Timestamp timestamp, const char* suffix) {
   if (TIMESTAMP_IS_NOBEGIN(timestamp)) return "-infinity";
   if (TIMESTAMP_IS_NOEND(timestamp)) return "infinity";
@@ -178,12 +188,13 @@ const char* TimestampText(Timestamp timestamp, const char* suffix) {
   if (timestamp2tm(timestamp, nullptr, &tm, &microseconds, nullptr, nullptr) != 0) return nullptr;
   char* text = static_cast<char*>(palloc(kTimeTextBytesMax));
   const int length = WriteDate(text, tm.tm_year, tm.tm_mon, tm.tm_mday);
-  snprintf(text + length, kTimeTextBytesMax - length, "T%02d:%02d:%02d.%06d%s", tm.tm_hour, tm.tm_min, tm.tm_sec,
-           static_cast<int>(microseconds), suffix);
+  snprintf(text + length, kTimeTextBytesMax - length, "T%02d:%02d:%02d.%06d%s", tm.tm_hour,
+           tm.tm_min, tm.tm_sec, static_cast<int>(microseconds), suffix);
   return text;
 }
 
-bool PushTimestamp(JsonWriter* writer, Timestamp timestamp, const char* suffix, JsonbIteratorToken token) {
+bool PushTimestamp(JsonWriter* writer, Timestamp timestamp, const char* suffix,
+                   JsonbIteratorToken token) {
   const char* text = TimestampText(timestamp, suffix);
   if (text != nullptr) return PushString(writer, text, token);
   writer->problem = "the timestamp is out of range";
@@ -208,17 +219,22 @@ bool PushJsonb(JsonWriter* writer, Datum value, JsonbIteratorToken token) {
 }
 
 bool PushOther(JsonWriter* writer, const ValueType& type, Datum value, JsonbIteratorToken token) {
-  if (type.length == -1 && toast_raw_datum_size(value) > kImageBytesMax) return TakeRoom(writer, kImageBytesMax);
+  if (type.length == -1 && toast_raw_datum_size(value) > kImageBytesMax)
+    return TakeRoom(writer, kImageBytesMax);
   return PushString(writer, OidOutputFunctionCall(type.output, value), token);
 }
 
 bool PushScalar(JsonWriter* writer, const ValueType& type, Datum value, JsonbIteratorToken token) {
   switch (type.kind) {
     case Kind::kBool: return PushBool(writer, DatumGetBool(value), token);
-    case Kind::kInt: return PushNumber(writer, int64_to_numeric(IntegerOf(type.type, value)), token);
+    case Kind::kInt:
+      return PushNumber(writer, int64_to_numeric(IntegerOf(type.type, value)), token);
     case Kind::kFloat: return PushFloat(writer, type.type, value, token);
-    case Kind::kNumeric: return PushString(writer, DatumGetCString(DirectFunctionCall1(numeric_out, value)), token);
-    case Kind::kUuid: return PushString(writer, DatumGetCString(DirectFunctionCall1(uuid_out, value)), kUuidTextBytes, token);
+    case Kind::kNumeric:
+      return PushString(writer, DatumGetCString(DirectFunctionCall1(numeric_out, value)), token);
+    case Kind::kUuid:
+      return PushString(writer, DatumGetCString(DirectFunctionCall1(uuid_out, value)),
+                        kUuidTextBytes, token);
     case Kind::kText:
     case Kind::kJson: return PushVarlenaText(writer, value, token);
     case Kind::kJsonb: return PushJsonb(writer, value, token);
@@ -244,12 +260,14 @@ bool PushDimension(JsonWriter* writer, const ValueType& type, const ArrayType* a
   pushJsonbValue(&writer->state, WJB_BEGIN_ARRAY, nullptr);
   for (int i = 0; i < ARR_DIMS(array)[dimension]; i++) {
     if (!innermost) {
-      if (!TakeRoom(writer, 0) || !PushDimension(writer, type, array, dimension + 1, elements)) return false;
+      if (!TakeRoom(writer, 0) || !PushDimension(writer, type, array, dimension + 1, elements))
+        return false;
       continue;
     }
     const int element = elements->next++;
-    const bool done = elements->nulls[element] ? PushNull(writer, WJB_ELEM)
-                                               : PushScalar(writer, type, elements->values[element], WJB_ELEM);
+    const bool done = elements->nulls[element]
+                          ? PushNull(writer, WJB_ELEM)
+                          : PushScalar(writer, type, elements->values[element], WJB_ELEM);
     if (!done) return false;
   }
   pushJsonbValue(&writer->state, WJB_END_ARRAY, nullptr);
@@ -264,12 +282,13 @@ bool PushArray(JsonWriter* writer, const ValueType& type, Datum value) {
     pushJsonbValue(&writer->state, WJB_END_ARRAY, nullptr);
     return TakeRoom(writer, 0);
   }
-  // A bitmap of NULLs takes an eighth of a byte each; the image does not, so that the count is checked as well.
+  // A bitmap of NULLs takes an eighth of a byte each; the image does not, so that the count is
+  // checked as well.
   const Size count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
   if (count > kImageBytesMax / kValueOverheadBytes) return TakeRoom(writer, kImageBytesMax);
   ArrayElements elements{};
-  deconstruct_array(array, type.type, type.length, type.by_value, type.alignment, &elements.values, &elements.nulls,
-                    &elements.count);
+  deconstruct_array(array, type.type, type.length, type.by_value, type.alignment, &elements.values,
+                    &elements.nulls, &elements.count);
   return PushDimension(writer, type, array, 0, &elements);
 }
 
@@ -287,7 +306,8 @@ ValueType DescribeType(Oid type) {
   described.is_array = OidIsValid(element);
   described.type = described.is_array ? getBaseType(element) : base;
   described.kind = KindOf(described.type);
-  get_typlenbyvalalign(described.type, &described.length, &described.by_value, &described.alignment);
+  get_typlenbyvalalign(described.type, &described.length, &described.by_value,
+                       &described.alignment);
   bool is_varlena;
   getTypeOutputInfo(described.type, &described.output, &is_varlena);
   return described;
@@ -297,7 +317,8 @@ const char* KindName(const ValueType& type) {
   return type.is_array ? psprintf("%s[]", NameOf(type.kind)) : pstrdup(NameOf(type.kind));
 }
 
-bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null, JsonbIteratorToken token) {
+bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null,
+               JsonbIteratorToken token) {
   if (is_null) return PushNull(writer, token);
   if (type.is_array) return PushArray(writer, type, value);
   return PushScalar(writer, type, value, token);
@@ -310,7 +331,9 @@ bool PushKeyValue(JsonWriter* writer, const ValueType& type, Datum value, bool i
     case Kind::kFloat: return PushString(writer, FloatText(type.type, value), WJB_ELEM);
     case Kind::kJsonb: {
       Jsonb* jsonb = DatumGetJsonbP(value);
-      return PushString(writer, JsonbToCString(nullptr, &jsonb->root, static_cast<int>(VARSIZE(jsonb))), WJB_ELEM);
+      return PushString(writer,
+                        JsonbToCString(nullptr, &jsonb->root, static_cast<int>(VARSIZE(jsonb))),
+                        WJB_ELEM);
     }
     default: return PushScalar(writer, type, value, WJB_ELEM);
   }
@@ -329,10 +352,12 @@ int PinOutputSettings() {
   const struct {
     const char* name;
     const char* value;
-  } settings[] = {{"bytea_output", "hex"},          {"datestyle", "ISO, YMD"},  {"extra_float_digits", "1"},
-                  {"intervalstyle", "postgres"},    {"lc_monetary", "C"},       {"timezone", "UTC"}};
+  } settings[] = {{"bytea_output", "hex"},     {"datestyle", "ISO, YMD"},
+                  {"extra_float_digits", "1"}, {"intervalstyle", "postgres"},
+                  {"lc_monetary", "C"},        {"timezone", "UTC"}};
   for (const auto& setting : settings) {
-    set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+    set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
+                      true, 0, false);
   }
   return level;
 }

@@ -1,9 +1,11 @@
-// How a column's value is written into an image: docs/internals/extension-and-sidecar.md, "Values inside before and after".
+// How a column's value is written into an image: docs/internals/extension-and-sidecar.md, "Values
+// inside before and after".
 //
-// Nothing here depends on a setting of the session: floats, dates and text are written by this code, and types that only
-// their own output function can write are called under PinnedOutputSettings. All memory is of the current context. Limits
-// are checked before memory is asked for, so that a value too large to encode is a reported problem and not an ERROR in
-// the user's statement.
+// Nothing here depends on a setting of the session: floats, dates and text are written by this
+// code, and types that only their own output function can write are called under
+// PinnedOutputSettings. All memory is of the current context. Limits are checked before memory is
+// asked for, so that a value too large to encode is a reported problem and not an ERROR in the
+// user's statement.
 #pragma once
 
 #include "pg/postgres_api.h"
@@ -18,22 +20,34 @@ namespace apex::pg {
 inline constexpr Size kImageBytesMax = Size{64} * 1024 * 1024;
 
 enum class Kind : uint8 {
-  kBool, kInt, kFloat, kNumeric, kUuid, kText, kJson, kJsonb, kTimestamptz, kTimestamp, kDate, kOther,
+  kBool,
+  kInt,
+  kFloat,
+  kNumeric,
+  kUuid,
+  kText,
+  kJson,
+  kJsonb,
+  kTimestamptz,
+  kTimestamp,
+  kDate,
+  kOther,
 };
 
 /// A column's type, reduced to what encoding needs. Domains count as their base type.
 struct ValueType {
-  Oid type;        ///< The element's type when is_array.
-  Kind kind;       ///< Likewise.
+  Oid type;   ///< The element's type when is_array.
+  Kind kind;  ///< Likewise.
   bool is_array;
   int16 length;
   bool by_value;
   char alignment;
-  Oid output;      ///< Output function; only called for kOther.
+  Oid output;  ///< Output function; only called for kOther.
 
   /// Whether only the type's own output function can write the value.
   bool needs_output_function() const { return kind == Kind::kOther; }
-  /// Whether that function is an extension's or walks user-defined types, so that it could raise anything.
+  /// Whether that function is an extension's or walks user-defined types, so that it could raise
+  /// anything.
   bool needs_guard() const;
 };
 
@@ -42,7 +56,8 @@ ValueType DescribeType(Oid type);
 /// The contract's name of a type, for instance "text[]". Allocated.
 const char* KindName(const ValueType& type);
 
-/// Collects one jsonb object or array. `problem` is set by the first value that could not be encoded.
+/// Collects one jsonb object or array. `problem` is set by the first value that could not be
+/// encoded.
 struct JsonWriter {
   JsonbParseState* state;
   Size bytes;
@@ -50,7 +65,8 @@ struct JsonWriter {
 };
 
 /// Appends one value. False, with writer->problem set, when it cannot be encoded.
-bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null, JsonbIteratorToken token);
+bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null,
+               JsonbIteratorToken token);
 
 /// Appends one value of a key: integers as numbers, everything else as text.
 bool PushKeyValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null);
@@ -59,14 +75,17 @@ void PushName(JsonWriter* writer, const char* name);
 
 enum class EmbeddingKind : uint8 { kNone, kReal, kDouble, kVector };
 
-/// kNone when a column of this type cannot hold an embedding. pgvector's type is known by the extension that owns it.
+/// kNone when a column of this type cannot hold an embedding. pgvector's type is known by the
+/// extension that owns it.
 EmbeddingKind DescribeEmbedding(Oid type);
 
-/// The elements as packed little-endian float4. NULL, with *problem set, when it cannot be packed. NaN and infinities pass.
+/// The elements as packed little-endian float4. NULL, with *problem set, when it cannot be packed.
+/// NaN and infinities pass.
 bytea* PackEmbedding(EmbeddingKind kind, Datum value, const char** problem);
 
-/// Sets what output functions look at (DateStyle, IntervalStyle, TimeZone, ...) and returns the level to give to
-/// RestoreOutputSettings. An ERROR in between is undone by the end of the (sub)transaction.
+/// Sets what output functions look at (DateStyle, IntervalStyle, TimeZone, ...) and returns the
+/// level to give to RestoreOutputSettings. An ERROR in between is undone by the end of the
+/// (sub)transaction.
 int PinOutputSettings();
 void RestoreOutputSettings(int level);
 

@@ -1,7 +1,7 @@
 // Embeddings as packed float4, from the three types that hold them.
-#include "pg/encode.h"
-
 #include <bit>
+
+#include "pg/encode.h"
 
 extern "C" {
 #include "access/detoast.h"
@@ -59,7 +59,8 @@ bytea* PackArray(EmbeddingKind kind, ArrayType* array, const char** problem) {
     return nullptr;
   }
   const Size count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
-  return kind == EmbeddingKind::kReal ? PackFloats(ARR_DATA_PTR(array), count) : PackDoubles(ARR_DATA_PTR(array), count);
+  return kind == EmbeddingKind::kReal ? PackFloats(ARR_DATA_PTR(array), count)
+                                      : PackDoubles(ARR_DATA_PTR(array), count);
 }
 
 bytea* PackPgvector(struct varlena* value, const char** problem) {
@@ -102,7 +103,8 @@ bytea* PackEmbedding(EmbeddingKind kind, Datum value, const char** problem) {
     return nullptr;
   }
   if (kind == EmbeddingKind::kVector) {
-    return PackPgvector(pg_detoast_datum(reinterpret_cast<struct varlena*>(DatumGetPointer(value))), problem);
+    return PackPgvector(pg_detoast_datum(reinterpret_cast<struct varlena*>(DatumGetPointer(value))),
+                        problem);
   }
   return PackArray(kind, DatumGetArrayTypeP(value), problem);
 }

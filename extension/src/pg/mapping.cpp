@@ -22,8 +22,16 @@ constexpr int kPlansExpected = 64;
 
 // Columns of apex.mapping, in the order of 20_catalog.sql.
 enum MappingAttribute : AttrNumber {
-  kMappingId = 1, kMappingRelation, kMappingRelationOid, kMappingPipeline, kMappingActive, kMappingOnFailure,
-  kMappingHandler, kMappingSpec, kMappingCreatedAt, kMappingAggregate,
+  kMappingId = 1,
+  kMappingRelation,
+  kMappingRelationOid,
+  kMappingPipeline,
+  kMappingActive,
+  kMappingOnFailure,
+  kMappingHandler,
+  kMappingSpec,
+  kMappingCreatedAt,
+  kMappingAggregate,
 };
 
 // One entry a relation. The plan lives in its own context, so that a new one replaces it whole.
@@ -42,7 +50,8 @@ void InvalidatePlans(Datum /*argument*/, Oid relation) {
   hash_seq_init(&scan, plans);
   while (auto* entry = static_cast<PlanEntry*>(hash_seq_search(&scan))) {
     const bool being_built = entry->plan == nullptr;
-    if (relation == InvalidOid || relation == entry->relation || being_built || relation == entry->plan->root) {
+    if (relation == InvalidOid || relation == entry->relation || being_built ||
+        relation == entry->plan->root) {
       entry->valid = false;
     }
   }
@@ -68,7 +77,8 @@ JsonbContainer* Child(JsonbContainer* object, const char* name) {
 char* TextMember(JsonbContainer* object, const char* name) {
   JsonbValue* value = Member(object, name);
   if (value == nullptr || value->type != jbvString) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("apex.mapping.spec has no text member \"%s\"", name)));
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                    errmsg("apex.mapping.spec has no text member \"%s\"", name)));
   }
   return pnstrdup(value->val.string.val, value->val.string.len);
 }
@@ -76,25 +86,31 @@ char* TextMember(JsonbContainer* object, const char* name) {
 AttrNumber AttributeMember(JsonbContainer* object) {
   JsonbValue* value = Member(object, "attnum");
   if (value == nullptr || value->type != jbvNumeric) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED), errmsg("apex.mapping.spec has a column without \"attnum\"")));
+    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
+                    errmsg("apex.mapping.spec has a column without \"attnum\"")));
   }
-  return static_cast<AttrNumber>(DatumGetInt16(DirectFunctionCall1(numeric_int2, NumericGetDatum(value->val.numeric))));
+  return static_cast<AttrNumber>(
+      DatumGetInt16(DirectFunctionCall1(numeric_int2, NumericGetDatum(value->val.numeric))));
 }
 
-// The attribute in the relation where the trigger fires: the attached table's own, or the partition's of the same name.
+// The attribute in the relation where the trigger fires: the attached table's own, or the
+// partition's of the same name.
 AttrNumber LocalAttribute(Relation relation, Relation root, AttrNumber attribute) {
   if (attribute <= 0 || attribute > RelationGetNumberOfAttributes(root)) return InvalidAttrNumber;
   const Form_pg_attribute form = TupleDescAttr(RelationGetDescr(root), attribute - 1);
   if (form->attisdropped) return InvalidAttrNumber;
-  return relation == root ? attribute : get_attnum(RelationGetRelid(relation), NameStr(form->attname));
+  return relation == root ? attribute
+                          : get_attnum(RelationGetRelid(relation), NameStr(form->attname));
 }
 
 Oid AttributeType(Relation relation, AttrNumber attribute) {
   return TupleDescAttr(RelationGetDescr(relation), attribute - 1)->atttypid;
 }
 
-// `spec` is {"column", "kind", "attnum"}. The embedding has no kind: its type is looked at by DescribeEmbedding.
-PlanColumn ResolveColumn(Relation relation, Relation root, JsonbContainer* spec, const char* attached_kind) {
+// `spec` is {"column", "kind", "attnum"}. The embedding has no kind: its type is looked at by
+// DescribeEmbedding.
+PlanColumn ResolveColumn(Relation relation, Relation root, JsonbContainer* spec,
+                         const char* attached_kind) {
   PlanColumn column{};
   column.name = TextMember(spec, "column");
   column.attribute = LocalAttribute(relation, root, AttributeMember(spec));
@@ -104,13 +120,15 @@ PlanColumn ResolveColumn(Relation relation, Relation root, JsonbContainer* spec,
   }
   column.type = DescribeType(AttributeType(relation, column.attribute));
   if (attached_kind != nullptr && strcmp(KindName(column.type), attached_kind) != 0) {
-    column.problem = psprintf("its type changed after apex.attach, from %s to %s", attached_kind, KindName(column.type));
+    column.problem = psprintf("its type changed after apex.attach, from %s to %s", attached_kind,
+                              KindName(column.type));
     column.attribute = InvalidAttrNumber;
   }
   return column;
 }
 
-PlanColumn* ResolveColumns(Relation relation, Relation root, JsonbContainer* spec, const char* member, int* count) {
+PlanColumn* ResolveColumns(Relation relation, Relation root, JsonbContainer* spec,
+                           const char* member, int* count) {
   JsonbContainer* list = Child(spec, member);
   *count = list == nullptr ? 0 : static_cast<int>(JsonContainerSize(list));
   PlanColumn* columns = static_cast<PlanColumn*>(palloc0(sizeof(PlanColumn) * (*count + 1)));
@@ -150,7 +168,8 @@ OutboxOids FindOutbox(Oid schema) {
   return outbox;
 }
 
-void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple mapping, TupleDesc descriptor) {
+void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple mapping,
+              TupleDesc descriptor) {
   bool is_null;
   plan->root = RelationGetRelid(root);
   plan->mapping = DatumGetInt32(heap_getattr(mapping, kMappingId, descriptor, &is_null));
@@ -158,7 +177,8 @@ void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple map
   plan->key = ResolveColumns(relation, root, &spec->root, "key", &plan->key_count);
   plan->columns = ResolveColumns(relation, root, &spec->root, "columns", &plan->column_count);
   const Datum aggregate_relation = heap_getattr(mapping, kMappingAggregate, descriptor, &is_null);
-  if (JsonbContainer* aggregate = Child(&spec->root, "aggregate"); aggregate != nullptr && !is_null) {
+  if (JsonbContainer* aggregate = Child(&spec->root, "aggregate");
+      aggregate != nullptr && !is_null) {
     plan->aggregate_relation = DatumGetObjectId(aggregate_relation);
     plan->aggregate = ResolveColumn(relation, root, aggregate, TextMember(aggregate, "kind"));
     NoteOutput(plan, &plan->aggregate, 1);
@@ -168,17 +188,21 @@ void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple map
   NoteOutput(plan, plan->columns, plan->column_count);
 }
 
-// Fills the plan when `root` has an active mapping. The snapshot is a new one even in a REPEATABLE READ transaction:
-// the trigger is seen by the catalog's snapshot, and its mapping has to be as well.
+// Fills the plan when `root` has an active mapping. The snapshot is a new one even in a REPEATABLE
+// READ transaction: the trigger is seen by the catalog's snapshot, and its mapping has to be as
+// well.
 bool FillFromMapping(CapturePlan* plan, Relation relation, Oid root_oid, Relation mappings) {
   bool found = false;
   ScanKeyData by_relation;
-  ScanKeyInit(&by_relation, kMappingRelation, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(root_oid));
+  ScanKeyInit(&by_relation, kMappingRelation, BTEqualStrategyNumber, F_OIDEQ,
+              ObjectIdGetDatum(root_oid));
   const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   SysScanDesc scan = systable_beginscan(mappings, InvalidOid, false, snapshot, 1, &by_relation);
-  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple) && !found; tuple = systable_getnext(scan)) {
+  for (HeapTuple tuple = systable_getnext(scan); HeapTupleIsValid(tuple) && !found;
+       tuple = systable_getnext(scan)) {
     bool is_null;
-    if (!DatumGetBool(heap_getattr(tuple, kMappingActive, RelationGetDescr(mappings), &is_null))) continue;
+    if (!DatumGetBool(heap_getattr(tuple, kMappingActive, RelationGetDescr(mappings), &is_null)))
+      continue;
     const bool is_partition = root_oid != RelationGetRelid(relation);
     const Relation root = is_partition ? table_open(root_oid, AccessShareLock) : relation;
     FillPlan(plan, relation, root, tuple, RelationGetDescr(mappings));
@@ -225,7 +249,8 @@ const CapturePlan* FindPlan(Relation relation) {
   entry->plan = nullptr;
   if (entry->context != nullptr) MemoryContextDelete(entry->context);
   entry->context = nullptr;
-  entry->context = AllocSetContextCreate(CacheMemoryContext, "apex capture plan", ALLOCSET_SMALL_SIZES);
+  entry->context =
+      AllocSetContextCreate(CacheMemoryContext, "apex capture plan", ALLOCSET_SMALL_SIZES);
   // Set first: an invalidation that arrives while the plan is built has to win.
   entry->valid = true;
   const MemoryContext caller = MemoryContextSwitchTo(entry->context);

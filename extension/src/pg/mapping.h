@@ -1,8 +1,10 @@
-// What capture does for one table: apex.mapping's active row, resolved against the table as it is now.
+// What capture does for one table: apex.mapping's active row, resolved against the table as it is
+// now.
 //
-// Plans are cached per backend by the relation the trigger fires on (for a partition that is not the attached table) and
-// dropped by relation invalidations, which apex.attach and apex.detach send. Columns are found by attribute number, so
-// that a rename keeps delivering under the attached name. A plan stays valid until the next FindPlan of its relation.
+// Plans are cached per backend by the relation the trigger fires on (for a partition that is not
+// the attached table) and dropped by relation invalidations, which apex.attach and apex.detach
+// send. Columns are found by attribute number, so that a rename keeps delivering under the attached
+// name. A plan stays valid until the next FindPlan of its relation.
 #pragma once
 
 #include "pg/encode.h"
@@ -19,7 +21,7 @@ struct PlanColumn {
   const char* name;      ///< As attached: the name in images and stores.
   AttrNumber attribute;  ///< In the relation of the plan. 0 when there is a problem.
   ValueType type;
-  const char* problem;   ///< Why the column cannot be captured any more; NULL when it can.
+  const char* problem;  ///< Why the column cannot be captured any more; NULL when it can.
 };
 
 struct OutboxOids {
@@ -35,14 +37,14 @@ struct CapturePlan {
   PlanColumn* key;
   int column_count;
   PlanColumn* columns;
-  Oid aggregate_relation;       ///< 0: a row is its own aggregate.
+  Oid aggregate_relation;  ///< 0: a row is its own aggregate.
   PlanColumn aggregate;
-  EmbeddingKind embedding_kind; ///< kNone: nothing to capture, or a problem.
+  EmbeddingKind embedding_kind;  ///< kNone: nothing to capture, or a problem.
   PlanColumn embedding;
-  bool pins_output;             ///< Some column's text depends on settings.
-  bool guarded;                 ///< Some column's output function could raise.
+  bool pins_output;  ///< Some column's text depends on settings.
+  bool guarded;      ///< Some column's output function could raise.
   OutboxOids outbox;
-  mutable bool warned;          ///< The user was told once that the table is not attached.
+  mutable bool warned;  ///< The user was told once that the table is not attached.
 
   bool attached() const { return root != InvalidOid; }
 };
