@@ -264,9 +264,12 @@ StoreError Session::TimedOut(const char* operation, ErrorKind kind) {
 
 bool Session::StillThere() {
   if (!connection_) return false;
-  // A server that went away between two calls shows as a readable socket; finding it here spares an unknown outcome.
+  // A server that went away between two calls shows as a readable socket; finding it here spares an unknown outcome. Its last
+  // words come before the end of the stream, hence the loop.
   pollfd fd{PQsocket(connection_.get()), POLLIN, 0};
-  if (poll(&fd, 1, 0) > 0 && PQconsumeInput(connection_.get()) == 0) connection_.reset();
+  while (connection_ && poll(&fd, 1, 0) > 0) {
+    if (PQconsumeInput(connection_.get()) == 0) connection_.reset();
+  }
   return connection_ != nullptr;
 }
 
