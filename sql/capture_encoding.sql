@@ -86,7 +86,7 @@ UPDATE value_of SET c_bool = true WHERE id = 7;
 UPDATE value_of SET c_text = 'small again' WHERE id = 7;
 DELETE FROM value_of WHERE id IN (7, 8);
 SELECT op, key, before IS NULL AS no_before, after IS NULL AS no_after, error FROM apex.outbox
- WHERE relation = 'value_of'::regclass AND key IN ('[7]', '[8]', '[9]') ORDER BY seq;
+ WHERE relation = 'value_of'::regclass AND key IN ('[7]', '[8]', '[9]') ORDER BY key, seq;
 
 -- A type whose own output function raises: likewise. (This one takes any number for a label of an enum.)
 CREATE TYPE broken;
