@@ -88,6 +88,14 @@ DROP TABLE other;
 CREATE TABLE heir (id int PRIMARY KEY);
 SELECT apex.attach('heir', apex.graph('Other'));
 
+-- A mapping that comes from a dump: other oids, other column numbers.
+CREATE TABLE restored (note text, name text, id bigint PRIMARY KEY);
+INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec)
+  SELECT 'restored', 1, pipeline, on_failure, jsonb_set(spec, '{columns,2}', '{"kind": "text", "attnum": 3, "column": "gone"}')
+    FROM apex.mapping WHERE relation = 'authors'::regclass;
+SELECT relation_oid = relation::oid AS same_oid FROM apex.mapping WHERE relation = 'restored'::regclass;
+SELECT * FROM spec_of('restored') WHERE member IN ('key', 'columns');
+
 -- Names that need quoting.
 CREATE TABLE "Odd ""Table""" ("Key" int PRIMARY KEY, "a b" text);
 SELECT apex.attach('"Odd ""Table"""', apex.graph('Odd `Label`', ARRAY['a b']), cache => apex.cache('odd'));
