@@ -95,6 +95,7 @@ INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec)
     FROM apex.mapping WHERE relation = 'authors'::regclass;
 SELECT relation_oid = relation::oid AS same_oid FROM apex.mapping WHERE relation = 'restored'::regclass;
 SELECT * FROM spec_of('restored') WHERE member IN ('key', 'columns');
+DELETE FROM apex.mapping WHERE relation = 'restored'::regclass;
 
 -- Names that need quoting.
 CREATE TABLE "Odd ""Table""" ("Key" int PRIMARY KEY, "a b" text);
