@@ -283,7 +283,7 @@ CREATE FUNCTION apex.read_piece(pipeline text, epoch bigint, after_seq bigint, r
 AS $$
 DECLARE
   -- How far beyond a piece the rest of its sagas is looked for. The handed-out window depends on it: see the contract.
-  lookahead CONSTANT bigint := 16384;
+  lookahead CONSTANT bigint := 8192;
   -- An idle cursor that lets this many events of other pipelines pass moves, so that it neither rereads nor keeps them.
   idle_max CONSTANT bigint := 4096;
   p apex.pipeline;
@@ -425,7 +425,7 @@ BEGIN
   IF FOUND THEN
     INSERT INTO apex.saga_event
     SELECT saga_id, o.* FROM apex.outbox o
-     WHERE o.seq = ANY (ARRAY(SELECT seq::bigint FROM jsonb_array_elements_text(record_failure.saga -> 'events') seq))
+     WHERE o.seq = ANY (ARRAY(SELECT listed.seq::bigint FROM jsonb_array_elements_text(record_failure.saga -> 'events') listed(seq)))
     ON CONFLICT (seq) DO UPDATE SET saga = excluded.saga;
 
     -- The image that was accepted is the one before the row's oldest event; a row that is parked already brings the one

@@ -23,7 +23,7 @@ from stores import Postgres, runtime_directory
 Sessions = Callable[[], psycopg.Connection]
 
 LEASE_MS = 1500
-LOOKAHEAD = 16384
+LOOKAHEAD = 8192
 DOCUMENTS = """
     CREATE TABLE documents (id bigint PRIMARY KEY, n int NOT NULL DEFAULT 0, note text);
     SELECT apex.attach('documents', cache => apex.cache('document', columns => ARRAY['id', 'n', 'note']));
