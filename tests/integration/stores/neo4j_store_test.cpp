@@ -1,7 +1,7 @@
 // What Neo4jStore leaves in a real Neo4j, looked at through a connection of its own.
 //
-// APEX_NEO4J_URI names the server (APEX_NEO4J_PASSWORD where it asks for one). Each test uses labels of its own, so the
-// server may hold anything else and the tests may run again.
+// APEX_NEO4J_URI names the server (APEX_NEO4J_PASSWORD where it asks for one). Each test uses
+// labels of its own, so the server may hold anything else and the tests may run again.
 #include "stores/neo4j/neo4j_store.h"
 
 #include <fmt/format.h>
@@ -52,11 +52,13 @@ ChangePtr MakeChange(const MappingPtr& mapping, std::string key, Operation op, i
 }
 
 RowWrite Upsert(const MappingPtr& mapping, std::string key, int64_t seq, std::string after) {
-  return RowWrite{seq, MakeChange(mapping, std::move(key), Operation::kUpdate, seq, std::move(after)), {}};
+  return RowWrite{
+      seq, MakeChange(mapping, std::move(key), Operation::kUpdate, seq, std::move(after)), {}};
 }
 
 RowWrite Delete(const MappingPtr& mapping, std::string key, int64_t seq) {
-  return RowWrite{seq, MakeChange(mapping, std::move(key), Operation::kDelete, seq, std::nullopt), {}};
+  return RowWrite{
+      seq, MakeChange(mapping, std::move(key), Operation::kDelete, seq, std::nullopt), {}};
 }
 
 RowUndo UndoOf(const MappingPtr& mapping, std::string key, int64_t failed, int64_t accepted_seq,
@@ -71,7 +73,8 @@ RowUndo UndoOf(const MappingPtr& mapping, std::string key, int64_t failed, int64
 }
 
 MappingPtr Parse(int32_t id, const std::string& spec) {
-  Result<TableMapping> mapping = ParseMapping(id, static_cast<uint32_t>(16000 + id), "default", true, "park", spec);
+  Result<TableMapping> mapping =
+      ParseMapping(id, static_cast<uint32_t>(16000 + id), "default", true, "park", spec);
   EXPECT_TRUE(mapping.ok()) << (mapping.ok() ? "" : Describe(mapping.error()));
   return std::make_shared<const TableMapping>(*std::move(mapping));
 }
@@ -82,18 +85,23 @@ class Neo4jStoreTest : public ::testing::Test {
     options_.uri = FromEnvironment("APEX_NEO4J_URI");
     options_.user = "neo4j";
     options_.password = FromEnvironment("APEX_NEO4J_PASSWORD");
-    ASSERT_FALSE(options_.uri.empty()) << "APEX_NEO4J_URI must name a running Neo4j, for instance bolt://127.0.0.1:7687";
+    ASSERT_FALSE(options_.uri.empty())
+        << "APEX_NEO4J_URI must name a running Neo4j, for instance bolt://127.0.0.1:7687";
     store_ = std::make_unique<Neo4jStore>(options_);
     Uri uri = *ParseUri(options_.uri);
-    connection_ = *BoltConnection::Open(uri.address, uri, {options_.user, options_.password}, Soon());
+    connection_ =
+        *BoltConnection::Open(uri.address, uri, {options_.user, options_.password}, Soon());
     // One test's labels and pipeline are nobody else's.
-    prefix_ = fmt::format("{}{}", ::testing::UnitTest::GetInstance()->current_test_info()->name(), getpid());
+    prefix_ = fmt::format("{}{}", ::testing::UnitTest::GetInstance()->current_test_info()->name(),
+                          getpid());
     fence_ = Fence{prefix_, 1};
-    author_ = Parse(1, Filled(R"({"table": "public.authors", "key": [{"column": "id", "kind": "int"}],
+    author_ =
+        Parse(1, Filled(R"({"table": "public.authors", "key": [{"column": "id", "kind": "int"}],
         "columns": [{"column": "id", "kind": "int"}, {"column": "name", "kind": "text"}],
         "aggregate": null, "vector": null, "cache": null,
         "graph": {"kind": "node", "label": "@Author", "properties": ["name"], "relations": []}})"));
-    document_ = Parse(2, Filled(R"({"table": "public.documents", "key": [{"column": "id", "kind": "text"}],
+    document_ =
+        Parse(2, Filled(R"({"table": "public.documents", "key": [{"column": "id", "kind": "text"}],
         "columns": [{"column": "id", "kind": "text"}, {"column": "title", "kind": "text"},
                     {"column": "author_id", "kind": "int"}],
         "aggregate": null, "vector": null, "cache": null,
@@ -112,7 +120,8 @@ class Neo4jStoreTest : public ::testing::Test {
 
   /// '@' in a text stands for this test's own prefix.
   std::string Filled(std::string text) const {
-    for (size_t at = text.find('@'); at != std::string::npos; at = text.find('@', at + prefix_.size())) {
+    for (size_t at = text.find('@'); at != std::string::npos;
+         at = text.find('@', at + prefix_.size())) {
       text.replace(at, 1, prefix_);
     }
     return text;
@@ -138,22 +147,30 @@ class Neo4jStoreTest : public ::testing::Test {
     std::string parameters;
     packstream::Writer(parameters).MapHeader(0);
     const std::string filled = Filled(cypher);
-    Result<Records> records = connection_->Run("neo4j", Statement{filled, parameters, 0}, "query", Soon());
+    Result<Records> records =
+        connection_->Run("neo4j", Statement{filled, parameters, 0}, "query", Soon());
     if (!records.ok()) return Describe(records.error());
     std::string text;
-    for (const packstream::List& row : *records) text += (text.empty() ? "" : "\n") + Show(packstream::Value{row});
+    for (const packstream::List& row : *records)
+      text += (text.empty() ? "" : "\n") + Show(packstream::Value{row});
     return text;
   }
 
   std::string Documents() {
     return Query("MATCH (n:@Document) RETURN n.id, n.title, n._apex_seq ORDER BY n.id");
   }
-  std::string Authors() { return Query("MATCH (n:@Author) RETURN n.id, n.name, n._apex_seq ORDER BY n.id"); }
+  std::string Authors() {
+    return Query("MATCH (n:@Author) RETURN n.id, n.name, n._apex_seq ORDER BY n.id");
+  }
   std::string Links() {
-    return Query("MATCH (n:@Document)-[r:AUTHORED_BY]->(m:@Author) RETURN n.id, m.id, r._apex_seq ORDER BY n.id, m.id");
+    return Query(
+        "MATCH (n:@Document)-[r:AUTHORED_BY]->(m:@Author) RETURN n.id, m.id, r._apex_seq ORDER BY "
+        "n.id, m.id");
   }
   std::string Edges() {
-    return Query("MATCH (f)-[r:@NEEDS]->(t) RETURN f.id, t.id, r.slot, r.note, r._apex_seq ORDER BY f.id, r.slot");
+    return Query(
+        "MATCH (f)-[r:@NEEDS]->(t) RETURN f.id, t.id, r.slot, r.note, r._apex_seq ORDER BY f.id, "
+        "r.slot");
   }
 
   Options options_;
@@ -209,10 +226,13 @@ TEST_F(Neo4jStoreTest, DeletesRowsThatPointAtEachOtherInOneTransaction) {
   Write({Upsert(author_, "[7]", 9, R"({"id": 7, "name": "Ada"})"),
          Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})"),
          Upsert(document_, R"(["e"])", 11, R"({"id": "e", "title": "U", "author_id": 7})"),
-         Upsert(needs_, R"(["d",1])", 12, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})"),
-         Upsert(needs_, R"(["e",1])", 13, R"({"from_id": "e", "slot": 1, "to_id": "d", "note": "n"})")});
-  Write({Delete(author_, "[7]", 20), Delete(document_, R"(["d"])", 21), Delete(document_, R"(["e"])", 22),
-         Delete(needs_, R"(["d",1])", 23), Delete(needs_, R"(["e",1])", 24)});
+         Upsert(needs_, R"(["d",1])", 12,
+                R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})"),
+         Upsert(needs_, R"(["e",1])", 13,
+                R"({"from_id": "e", "slot": 1, "to_id": "d", "note": "n"})")});
+  Write({Delete(author_, "[7]", 20), Delete(document_, R"(["d"])", 21),
+         Delete(document_, R"(["e"])", 22), Delete(needs_, R"(["d",1])", 23),
+         Delete(needs_, R"(["e",1])", 24)});
   EXPECT_EQ(Documents() + Authors() + Edges(), "");
 }
 
@@ -220,13 +240,15 @@ TEST_F(Neo4jStoreTest, ChangesNothingWhenTheSameRowsAreSentAgain) {
   const std::vector<RowWrite> rows{
       Upsert(author_, "[7]", 9, R"({"id": 7, "name": "Ada"})"),
       Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})"),
-      Upsert(needs_, R"(["d",1])", 11, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})")};
+      Upsert(needs_, R"(["d",1])", 11,
+             R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})")};
   Write(rows);
   const std::string before = Documents() + Authors() + Links() + Edges();
   Write(rows);
   EXPECT_EQ(Documents() + Authors() + Links() + Edges(), before);
 
-  const std::vector<RowWrite> gone{Delete(document_, R"(["d"])", 20), Delete(document_, R"(["never"])", 21)};
+  const std::vector<RowWrite> gone{Delete(document_, R"(["d"])", 20),
+                                   Delete(document_, R"(["never"])", 21)};
   Write(gone);
   const std::string after = Documents() + Authors() + Links() + Edges();
   Write(gone);
@@ -235,9 +257,11 @@ TEST_F(Neo4jStoreTest, ChangesNothingWhenTheSameRowsAreSentAgain) {
 
 TEST_F(Neo4jStoreTest, IgnoresARowOlderThanWhatTheGraphHolds) {
   Write({Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "new", "author_id": 8})"),
-         Upsert(needs_, R"(["d",1])", 11, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "new"})")});
+         Upsert(needs_, R"(["d",1])", 11,
+                R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "new"})")});
   Write({Upsert(document_, R"(["d"])", 5, R"({"id": "d", "title": "old", "author_id": 7})"),
-         Upsert(needs_, R"(["d",1])", 6, R"({"from_id": "d", "slot": 1, "to_id": "f", "note": "old"})")});
+         Upsert(needs_, R"(["d",1])", 6,
+                R"({"from_id": "d", "slot": 1, "to_id": "f", "note": "old"})")});
   Write({Delete(document_, R"(["d"])", 7), Delete(needs_, R"(["d",1])", 8)});
   EXPECT_EQ(Documents(), "[d, new, 10]\n[e, null, null]");
   EXPECT_EQ(Links(), "[d, 8, 10]");
@@ -247,9 +271,11 @@ TEST_F(Neo4jStoreTest, IgnoresARowOlderThanWhatTheGraphHolds) {
 TEST_F(Neo4jStoreTest, WritesNothingForAnEpochThatNoLongerLeads) {
   Write({Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "first", "author_id": null})")});
   Neo4jStore successor(options_);
-  ASSERT_TRUE(successor.Prepare(Fence{prefix_, 2}, std::vector<MappingPtr>{document_}, Soon()).ok());
+  ASSERT_TRUE(
+      successor.Prepare(Fence{prefix_, 2}, std::vector<MappingPtr>{document_}, Soon()).ok());
 
-  const std::vector<RowWrite> rows{Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "late", "author_id": 1})")};
+  const std::vector<RowWrite> rows{
+      Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "late", "author_id": 1})")};
   Status late = store_->Write(fence_, rows, Soon());
   ASSERT_FALSE(late.ok());
   EXPECT_EQ(late.error().native_code, kFenced);
@@ -265,7 +291,8 @@ TEST_F(Neo4jStoreTest, WritesNothingForAnEpochThatNoLongerLeads) {
 }
 
 TEST_F(Neo4jStoreTest, RefusesToWriteWhenNobodyClaimedThePipeline) {
-  const std::vector<RowWrite> rows{Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "T", "author_id": 1})")};
+  const std::vector<RowWrite> rows{
+      Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "T", "author_id": 1})")};
   Status status = store_->Write(Fence{prefix_ + "unclaimed", 1}, rows, Soon());
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().native_code, kFenced);
@@ -275,12 +302,15 @@ TEST_F(Neo4jStoreTest, RefusesToWriteWhenNobodyClaimedThePipeline) {
 
 TEST_F(Neo4jStoreTest, PutsAnUpdateBackToTheAcceptedImageWithItsRelationships) {
   Write({Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "good", "author_id": 7})"),
-         Upsert(needs_, R"(["d",1])", 11, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "good"})")});
+         Upsert(needs_, R"(["d",1])", 11,
+                R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "good"})")});
   Write({Upsert(document_, R"(["d"])", 20, R"({"id": "d", "title": "bad", "author_id": 8})"),
-         Upsert(needs_, R"(["d",1])", 21, R"({"from_id": "d", "slot": 1, "to_id": "f", "note": "bad"})")});
+         Upsert(needs_, R"(["d",1])", 21,
+                R"({"from_id": "d", "slot": 1, "to_id": "f", "note": "bad"})")});
   const std::vector<RowUndo> undo{
       UndoOf(document_, R"(["d"])", 20, 19, R"({"id": "d", "title": "good", "author_id": 7})"),
-      UndoOf(needs_, R"(["d",1])", 21, 20, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "good"})")};
+      UndoOf(needs_, R"(["d",1])", 21, 20,
+             R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "good"})")};
   Undo(undo);
   Undo(undo);
   EXPECT_EQ(Documents(), "[d, good, 19]\n[e, null, null]");
@@ -293,7 +323,8 @@ TEST_F(Neo4jStoreTest, RemovesAnUndoneInsertButLeavesAStubWhereOthersPointAtIt) 
   Write({Upsert(author_, "[7]", 20, R"({"id": 7, "name": "Ada"})"),
          Upsert(author_, "[8]", 21, R"({"id": 8, "name": "Bob"})"),
          Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})"),
-         Upsert(needs_, R"(["d",1])", 22, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})")});
+         Upsert(needs_, R"(["d",1])", 22,
+                R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "n"})")});
   Undo({UndoOf(author_, "[7]", 20, 19, std::nullopt), UndoOf(author_, "[8]", 21, 20, std::nullopt),
         UndoOf(needs_, R"(["d",1])", 22, 21, std::nullopt)});
   EXPECT_EQ(Authors(), "[7, null, null]");
@@ -313,19 +344,26 @@ TEST_F(Neo4jStoreTest, BringsBackAnUndoneDeleteWithWhatPointedAtIt) {
 }
 
 TEST_F(Neo4jStoreTest, LeavesARowAloneWhenUndoFindsAnotherVersion) {
-  Write({Upsert(document_, R"(["older"])", 10, R"({"id": "older", "title": "accepted", "author_id": null})"),
-         Upsert(document_, R"(["newer"])", 30, R"({"id": "newer", "title": "carried on", "author_id": 8})")});
-  Undo({UndoOf(document_, R"(["older"])", 20, 19, R"({"id": "older", "title": "other", "author_id": 7})"),
-        UndoOf(document_, R"(["newer"])", 20, 19, R"({"id": "newer", "title": "other", "author_id": 7})")});
+  Write({Upsert(document_, R"(["older"])", 10,
+                R"({"id": "older", "title": "accepted", "author_id": null})"),
+         Upsert(document_, R"(["newer"])", 30,
+                R"({"id": "newer", "title": "carried on", "author_id": 8})")});
+  Undo({UndoOf(document_, R"(["older"])", 20, 19,
+               R"({"id": "older", "title": "other", "author_id": 7})"),
+        UndoOf(document_, R"(["newer"])", 20, 19,
+               R"({"id": "newer", "title": "other", "author_id": 7})")});
   EXPECT_EQ(Documents(), "[newer, carried on, 30]\n[older, accepted, 10]");
   EXPECT_EQ(Links(), "[newer, 8, 30]");
 }
 
 TEST_F(Neo4jStoreTest, MovesAJoinRowAndFindsItByItsOwnKey) {
-  Write({Upsert(needs_, R"(["d",1])", 10, R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "a"})"),
-         Upsert(needs_, R"(["d",2])", 11, R"({"from_id": "d", "slot": 2, "to_id": "e", "note": "b"})")});
+  Write({Upsert(needs_, R"(["d",1])", 10,
+                R"({"from_id": "d", "slot": 1, "to_id": "e", "note": "a"})"),
+         Upsert(needs_, R"(["d",2])", 11,
+                R"({"from_id": "d", "slot": 2, "to_id": "e", "note": "b"})")});
   EXPECT_EQ(Edges(), "[d, e, 1, a, 10]\n[d, e, 2, b, 11]");
-  Write({Upsert(needs_, R"(["d",1])", 12, R"({"from_id": "d", "slot": 1, "to_id": "f", "note": null})")});
+  Write({Upsert(needs_, R"(["d",1])", 12,
+                R"({"from_id": "d", "slot": 1, "to_id": "f", "note": null})")});
   EXPECT_EQ(Edges(), "[d, f, 1, null, 12]\n[d, e, 2, b, 11]");
   Write({Delete(needs_, R"(["d",2])", 13)});
   EXPECT_EQ(Documents(), "[d, null, null]\n[f, null, null]");
@@ -333,7 +371,9 @@ TEST_F(Neo4jStoreTest, MovesAJoinRowAndFindsItByItsOwnKey) {
 
 TEST_F(Neo4jStoreTest, KeepsWhatOtherApplicationsPutOnANodeAndBesideIt) {
   Write({Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})")});
-  Query("MATCH (n:@Document {id: 'd'}) SET n:Reviewed, n.score = 5 CREATE (n)-[:AUTHORED_BY]->(:@Author {id: 99})");
+  Query(
+      "MATCH (n:@Document {id: 'd'}) SET n:Reviewed, n.score = 5 CREATE "
+      "(n)-[:AUTHORED_BY]->(:@Author {id: 99})");
   Write({Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "U", "author_id": null})")});
   EXPECT_EQ(Query("MATCH (n:@Document:Reviewed) RETURN n.title, n.score"), "[U, 5]");
   EXPECT_EQ(Authors(), "[99, null, null]");
@@ -349,18 +389,25 @@ TEST_F(Neo4jStoreTest, TakesCompositeKeysAndOddNames) {
                 "relations": [{"type": "PART`OF ü", "via": ["up_a", "up_b"], "label": "@Od`d Läbel",
                                "key": ["a`b", "ключ \"q\""]}]}})JSON"));
   Prepare({odd});
-  Write({Upsert(odd, R"([9007199254740993,"x \"y\" `z` 😀"])", 10,
-                R"({"a`b": 9007199254740993, "ключ \"q\"": "x \"y\" `z` 😀", "na`me\\": "v`\"'$x", "up_a": 1, "up_b": "p"})"),
-         Upsert(odd, R"([1,"q"])", 11,
-                R"({"a`b": 1, "ключ \"q\"": "q", "na`me\\": "half a key", "up_a": 1, "up_b": null})")});
-  EXPECT_EQ(Query("MATCH (n:`@Od``d Läbel`)-[:`PART``OF ü`]->(m) RETURN n.`a``b`, n.`ключ \"q\"`, n.`na``me\\`, m.`a``b`, "
+  Write(
+      {Upsert(
+           odd, R"([9007199254740993,"x \"y\" `z` 😀"])", 10,
+           R"({"a`b": 9007199254740993, "ключ \"q\"": "x \"y\" `z` 😀", "na`me\\": "v`\"'$x", "up_a": 1, "up_b": "p"})"),
+       Upsert(
+           odd, R"([1,"q"])", 11,
+           R"({"a`b": 1, "ключ \"q\"": "q", "na`me\\": "half a key", "up_a": 1, "up_b": null})")});
+  EXPECT_EQ(Query("MATCH (n:`@Od``d Läbel`)-[:`PART``OF ü`]->(m) RETURN n.`a``b`, n.`ключ \"q\"`, "
+                  "n.`na``me\\`, m.`a``b`, "
                   "m.`ключ \"q\"`"),
             "[9007199254740993, x \"y\" `z` 😀, v`\"'$x, 1, p]");
-  EXPECT_EQ(Query("MATCH (n:`@Od``d Läbel` {`a``b`: 1, `ключ \"q\"`: 'q'}) RETURN count { (n)--() }"), "[0]");
+  EXPECT_EQ(
+      Query("MATCH (n:`@Od``d Läbel` {`a``b`: 1, `ключ \"q\"`: 'q'}) RETURN count { (n)--() }"),
+      "[0]");
 }
 
 TEST_F(Neo4jStoreTest, WritesEachKindAsItsOwnType) {
-  const MappingPtr kinds = Parse(5, Filled(R"({"table": "public.kinds", "key": [{"column": "id", "kind": "timestamptz"}],
+  const MappingPtr kinds =
+      Parse(5, Filled(R"({"table": "public.kinds", "key": [{"column": "id", "kind": "timestamptz"}],
       "columns": [{"column": "id", "kind": "timestamptz"}, {"column": "i", "kind": "int"}, {"column": "f", "kind": "float"},
                   {"column": "b", "kind": "bool"}, {"column": "z", "kind": "timestamptz"},
                   {"column": "t", "kind": "timestamp"}, {"column": "d", "kind": "date"}, {"column": "a", "kind": "int[]"},
@@ -369,20 +416,24 @@ TEST_F(Neo4jStoreTest, WritesEachKindAsItsOwnType) {
       "graph": {"kind": "node", "label": "@Kinds", "properties": ["i", "f", "b", "z", "t", "d", "a", "n", "j"],
                 "relations": []}})"));
   Prepare({kinds});
-  Write({Upsert(kinds, R"(["2022-02-22T19:22:22.123456Z"])", 10,
-                R"({"id": "2022-02-22T19:22:22.123456Z", "i": 9223372036854775807, "f": 0.1, "b": true,
-                    "z": "1969-12-31T23:59:59.5Z", "t": "2022-02-22T19:22:22", "d": "0044-03-15 BC", "a": [1, 2],
+  Write({Upsert(
+      kinds, R"(["2022-02-22T19:22:22.123456Z"])", 10,
+      R"({"id": "2022-02-22T19:22:22.123456Z", "i": 9223372036854775807, "f": 0.1, "b": true,
+                    "z": "1969-12-31T23:59:59.5Z", "t": "2022-02-22T19:22:22", "d": "-0043-03-15", "a": [1, 2],
                     "n": [1, null], "j": {"k": [1.50, 18446744073709551616]}})")});
-  EXPECT_EQ(Query("MATCH (n:@Kinds) RETURN toString(n.id), n.i, n.f, n.b, toString(n.z), toString(n.t), toString(n.d), n.a, "
+  EXPECT_EQ(Query("MATCH (n:@Kinds) RETURN toString(n.id), n.i, n.f, n.b, toString(n.z), "
+                  "toString(n.t), toString(n.d), n.a, "
                   "n.n, n.j"),
             "[2022-02-22T19:22:22.123456Z, 9223372036854775807, 0.1, true, 1969-12-31T23:59:59.5Z, "
-            "2022-02-22T19:22:22, -0043-03-15, [1, 2], [1, null], {\"k\": [1.50, 18446744073709551616]}]");
+            "2022-02-22T19:22:22, -0043-03-15, [1, 2], [1, null], {\"k\": [1.50, "
+            "18446744073709551616]}]");
   EXPECT_EQ(Query("MATCH (n:@Kinds) RETURN valueType(n.z), valueType(n.t), valueType(n.d)"),
             "[ZONED DATETIME NOT NULL, LOCAL DATETIME NOT NULL, DATE NOT NULL]");
 }
 
 TEST_F(Neo4jStoreTest, NamesColumnAndRowOfAValueNeo4jCannotHoldAndWritesNothing) {
-  const MappingPtr dated = Parse(6, Filled(R"({"table": "public.dated", "key": [{"column": "id", "kind": "int"}],
+  const MappingPtr dated =
+      Parse(6, Filled(R"({"table": "public.dated", "key": [{"column": "id", "kind": "int"}],
       "columns": [{"column": "id", "kind": "int"}, {"column": "due", "kind": "date"}],
       "aggregate": null, "vector": null, "cache": null,
       "graph": {"kind": "node", "label": "@Dated", "properties": ["due"], "relations": []}})"));
@@ -399,7 +450,8 @@ TEST_F(Neo4jStoreTest, NamesColumnAndRowOfAValueNeo4jCannotHoldAndWritesNothing)
 
 TEST_F(Neo4jStoreTest, StaysUsableAfterARowTheServerRefuses) {
   const std::string huge(100000, 'x');
-  const std::vector<RowWrite> rows{Upsert(document_, "[\"" + huge + "\"]", 10, R"({"id": "h", "title": "T", "author_id": 1})")};
+  const std::vector<RowWrite> rows{
+      Upsert(document_, "[\"" + huge + "\"]", 10, R"({"id": "h", "title": "T", "author_id": 1})")};
   Status status = store_->Write(fence_, rows, Soon());
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().kind, ErrorKind::kPermanent) << Describe(status.error());
@@ -411,10 +463,13 @@ TEST_F(Neo4jStoreTest, WritesMoreRowsThanOneStatementTakes) {
   std::vector<RowWrite> rows;
   for (int i = 0; i < 2500; ++i) {
     rows.push_back(Upsert(document_, fmt::format("[\"d{}\"]", i), 100 + i,
-                          fmt::format(R"({{"id": "d{}", "title": "{}", "author_id": {}}})", i, std::string(2000, 't'), i % 7)));
+                          fmt::format(R"({{"id": "d{}", "title": "{}", "author_id": {}}})", i,
+                                      std::string(2000, 't'), i % 7)));
   }
   Write(rows);
-  EXPECT_EQ(Query("MATCH (n:@Document)-[:AUTHORED_BY]->(m:@Author) RETURN count(n), count(DISTINCT m)"), "[2500, 7]");
+  EXPECT_EQ(
+      Query("MATCH (n:@Document)-[:AUTHORED_BY]->(m:@Author) RETURN count(n), count(DISTINCT m)"),
+      "[2500, 7]");
 }
 
 TEST_F(Neo4jStoreTest, ReachesTheServerThroughItsRoutingTable) {

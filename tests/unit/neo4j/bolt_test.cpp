@@ -1,6 +1,5 @@
-// The Bolt client against a server made of a script: what it sends, and what it makes of answers no healthy server gives.
-#include "stores/neo4j/bolt_connection.h"
-
+// The Bolt client against a server made of a script: what it sends, and what it makes of answers no
+// healthy server gives.
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
@@ -10,6 +9,7 @@
 #include <functional>
 #include <thread>
 
+#include "stores/neo4j/bolt_connection.h"
 #include "stores/neo4j/errors.h"
 #include "stores/neo4j/router.h"
 
@@ -33,7 +33,9 @@ class ScriptedServer {
     ~Peer() { close(descriptor_); }
 
     void HangUp() { shutdown(descriptor_, SHUT_RDWR); }
-    void Send(std::string_view bytes) { (void)!send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL); }
+    void Send(std::string_view bytes) {
+      (void)!send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    }
 
     std::string ReceiveBytes(size_t size) {
       std::string bytes(size, '\0');
@@ -148,7 +150,8 @@ class ScriptedServer {
   }
 
   Result<std::unique_ptr<BoltConnection>> Open(Uri uri) const {
-    return BoltConnection::Open(uri.address, uri, {"neo4j", "secret"}, Deadline::After(std::chrono::seconds(5)));
+    return BoltConnection::Open(uri.address, uri, {"neo4j", "secret"},
+                                Deadline::After(std::chrono::seconds(5)));
   }
 
  private:
@@ -243,7 +246,8 @@ TEST(BoltConnectionTest, ReadsTheAnswersOfAPipelinedTransactionInOrder) {
   });
   auto connection = server.Open(server.uri());
   ASSERT_TRUE(connection.ok());
-  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
   EXPECT_FALSE(outcome.error);
   ASSERT_EQ(outcome.results.size(), 2u);
   EXPECT_EQ(*outcome.results[1].front().front().As<int64_t>(), 8);
@@ -265,7 +269,8 @@ TEST(BoltConnectionTest, ResetsAfterAFailureAndStaysUsable) {
   });
   auto connection = server.Open(server.uri());
   ASSERT_TRUE(connection.ok());
-  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(2), "write", Soon());
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(outcome.error->kind, ErrorKind::kPermanent);
   EXPECT_EQ(outcome.error->native_code, "Neo.ClientError.Statement.TypeError");
@@ -283,7 +288,8 @@ TEST(BoltConnectionTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostBeforeCommi
   });
   auto connection = server.Open(server.uri());
   ASSERT_TRUE(connection.ok());
-  const TransactionOutcome outcome = (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
   ASSERT_TRUE(outcome.error);
   EXPECT_EQ(outcome.error->kind, ErrorKind::kUnknownOutcome);
   EXPECT_EQ(outcome.error->native_code, kConnectionLost);
@@ -294,7 +300,8 @@ TEST(BoltConnectionTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostBeforeCommi
 TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
   ScriptedServer server([](ScriptedServer::Peer&) {});
   const auto began = std::chrono::steady_clock::now();
-  auto connection = BoltConnection::Open(server.uri().address, server.uri(), {}, Deadline::After(std::chrono::milliseconds(100)));
+  auto connection = BoltConnection::Open(server.uri().address, server.uri(), {},
+                                         Deadline::After(std::chrono::milliseconds(100)));
   ASSERT_FALSE(connection.ok());
   EXPECT_EQ(connection.error().kind, ErrorKind::kTransient);
   EXPECT_EQ(connection.error().native_code, kTimeout);
@@ -302,7 +309,8 @@ TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
 }
 
 TEST(BoltConnectionTest, NamesAServerThatIsNotNeo4jsBolt) {
-  ScriptedServer server([](ScriptedServer::Peer& peer) { peer.Send("HTTP/1.1 400 Bad Request\r\n\r\n"); });
+  ScriptedServer server(
+      [](ScriptedServer::Peer& peer) { peer.Send("HTTP/1.1 400 Bad Request\r\n\r\n"); });
   auto connection = server.Open(server.uri());
   ASSERT_FALSE(connection.ok());
   EXPECT_EQ(connection.error().native_code, kProtocol);
@@ -310,7 +318,8 @@ TEST(BoltConnectionTest, NamesAServerThatIsNotNeo4jsBolt) {
 }
 
 TEST(BoltConnectionTest, DropsAConnectionThatBringsGarbage) {
-  for (const std::string& garbage : {"\0\1\xC1\0\0"s, "\0\2\xB1\x70\0\0"s, "\0\3\xB1\x55\xA0\0\0"s, "\0\1\x01\0\0"s}) {
+  for (const std::string& garbage :
+       {"\0\1\xC1\0\0"s, "\0\2\xB1\x70\0\0"s, "\0\3\xB1\x55\xA0\0\0"s, "\0\1\x01\0\0"s}) {
     ScriptedServer server([&garbage](ScriptedServer::Peer& peer) {
       peer.Welcome(5, 8);
       peer.Send(garbage);
@@ -344,7 +353,8 @@ TEST(RouterTest, ReadsWhoRoutesAndWhoTakesWrites) {
   std::string_view view = bytes;
   const RoutingTable table = ParseRoutingTable(*packstream::Decode(view));
   EXPECT_THAT(table.writers, ::testing::ElementsAre(Address{"a.example", 7688}));
-  EXPECT_THAT(table.routers, ::testing::ElementsAre(Address{"a.example", 7688}, Address{"::1", 7687}));
+  EXPECT_THAT(table.routers,
+              ::testing::ElementsAre(Address{"a.example", 7688}, Address{"::1", 7687}));
   EXPECT_TRUE(ParseRoutingTable(Value{}).writers.empty());
 }
 

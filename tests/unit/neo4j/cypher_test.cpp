@@ -9,7 +9,9 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-NodeMapping Node(std::vector<RelationMapping> relations) { return NodeMapping{"Document", {"title"}, std::move(relations)}; }
+NodeMapping Node(std::vector<RelationMapping> relations) {
+  return NodeMapping{"Document", {"title"}, std::move(relations)};
+}
 
 RelationMapping Relation(std::string type, std::string column, std::string label) {
   return RelationMapping{std::move(type), Endpoint{{std::move(column)}, std::move(label), {"id"}}};
@@ -22,11 +24,13 @@ TEST(CypherTest, QuotesNamesAndDoublesBackQuotes) {
 }
 
 TEST(CypherTest, FindsANodeByAllItsKeyColumns) {
-  EXPECT_THAT(UpsertNodes("L`1", {"a", "b`c"}), HasSubstr("MERGE (n:`L``1` {`a`: row.k[0], `b``c`: row.k[1]})"));
+  EXPECT_THAT(UpsertNodes("L`1", {"a", "b`c"}),
+              HasSubstr("MERGE (n:`L``1` {`a`: row.k[0], `b``c`: row.k[1]})"));
 }
 
 TEST(CypherTest, ReplacesOnlyVersionsOfTheRangeOrStubs) {
-  const std::string guard = "(n._apex_seq IS NULL OR (row.a < n._apex_seq AND n._apex_seq <= row.b))";
+  const std::string guard =
+      "(n._apex_seq IS NULL OR (row.a < n._apex_seq AND n._apex_seq <= row.b))";
   EXPECT_THAT(UpsertNodes("L", {"id"}), HasSubstr(guard));
   EXPECT_THAT(ClearNodes("L", {"id"}, {}), HasSubstr(guard));
 }
@@ -45,7 +49,8 @@ TEST(CypherTest, MakesForeignKeysOfOneTypeAndLabelTrueTogether) {
       Relation("IN", "author_id", "Author"),
   }));
   ASSERT_EQ(groups.size(), 3u);
-  EXPECT_THAT(groups[0].foreign_keys, ElementsAre(ElementsAre("author_id"), ElementsAre("editor_id")));
+  EXPECT_THAT(groups[0].foreign_keys,
+              ElementsAre(ElementsAre("author_id"), ElementsAre("editor_id")));
   EXPECT_EQ(groups[1].label, "Team");
   EXPECT_EQ(groups[2].type, "IN");
 }
@@ -58,10 +63,12 @@ TEST(CypherTest, LeavesRelationshipsOfOthersAndStubsThatCarryMoreThanTheirKey) {
 }
 
 TEST(CypherTest, FindsAJoinRowByItsOwnKey) {
-  const EdgeMapping edge{"NEEDS", {}, {{"from_id"}, "Package", {"id"}}, {{"to_id"}, "Package", {"id"}}};
+  const EdgeMapping edge{
+      "NEEDS", {}, {{"from_id"}, "Package", {"id"}}, {{"to_id"}, "Package", {"id"}}};
   const std::string pattern = ":`NEEDS` {`from_id`: row.k[0], `slot`: row.k[1]}]";
   EXPECT_THAT(UnlinkEdges(edge, {"from_id", "slot"}), HasSubstr("[r" + pattern));
-  EXPECT_THAT(PutEdges(edge, {"from_id", "slot"}), HasSubstr("OPTIONAL MATCH ()-[o" + pattern + "->()"));
+  EXPECT_THAT(PutEdges(edge, {"from_id", "slot"}),
+              HasSubstr("OPTIONAL MATCH ()-[o" + pattern + "->()"));
   EXPECT_THAT(PutEdges(edge, {"from_id", "slot"}), HasSubstr("CREATE (f)-[r" + pattern + "->(t)"));
 }
 
@@ -69,16 +76,18 @@ TEST(CypherTest, AsksForAConstraintOnEveryLabelItFindsNodesBy) {
   TableMapping node;
   node.key = {{"id", ColumnKind::kUuid, false}};
   node.node = Node({Relation("BY", "author_id", "Author")});
-  EXPECT_THAT(SchemaOf(node),
-              ElementsAre("CREATE CONSTRAINT IF NOT EXISTS FOR (n:`Document`) REQUIRE (n.`id`) IS UNIQUE",
-                          "CREATE CONSTRAINT IF NOT EXISTS FOR (n:`Author`) REQUIRE (n.`id`) IS UNIQUE"));
+  EXPECT_THAT(
+      SchemaOf(node),
+      ElementsAre("CREATE CONSTRAINT IF NOT EXISTS FOR (n:`Document`) REQUIRE (n.`id`) IS UNIQUE",
+                  "CREATE CONSTRAINT IF NOT EXISTS FOR (n:`Author`) REQUIRE (n.`id`) IS UNIQUE"));
   TableMapping join;
   join.key = {{"f", ColumnKind::kInt, false}, {"t", ColumnKind::kInt, false}};
   join.edge = EdgeMapping{"NEEDS", {}, {{"f"}, "A", {"id"}}, {{"t"}, "B", {"x", "y"}}};
-  EXPECT_THAT(SchemaOf(join),
-              ElementsAre("CREATE CONSTRAINT IF NOT EXISTS FOR (n:`A`) REQUIRE (n.`id`) IS UNIQUE",
-                          "CREATE CONSTRAINT IF NOT EXISTS FOR (n:`B`) REQUIRE (n.`x`, n.`y`) IS UNIQUE",
-                          "CREATE INDEX IF NOT EXISTS FOR ()-[r:`NEEDS`]-() ON (r.`f`, r.`t`)"));
+  EXPECT_THAT(
+      SchemaOf(join),
+      ElementsAre("CREATE CONSTRAINT IF NOT EXISTS FOR (n:`A`) REQUIRE (n.`id`) IS UNIQUE",
+                  "CREATE CONSTRAINT IF NOT EXISTS FOR (n:`B`) REQUIRE (n.`x`, n.`y`) IS UNIQUE",
+                  "CREATE INDEX IF NOT EXISTS FOR ()-[r:`NEEDS`]-() ON (r.`f`, r.`t`)"));
   EXPECT_TRUE(SchemaOf(TableMapping{}).empty());
 }
 

@@ -16,13 +16,16 @@ MappingPtr Documents() {
   mapping->id = 1;
   mapping->table = "public.documents";
   mapping->key = {{"id", ColumnKind::kInt, false}};
-  mapping->columns = {{"id", ColumnKind::kInt, false},        {"title", ColumnKind::kText, false},
-                      {"author_id", ColumnKind::kInt, false}, {"editor_id", ColumnKind::kInt, false},
+  mapping->columns = {{"id", ColumnKind::kInt, false},
+                      {"title", ColumnKind::kText, false},
+                      {"author_id", ColumnKind::kInt, false},
+                      {"editor_id", ColumnKind::kInt, false},
                       {"due", ColumnKind::kDate, false}};
   const auto author = [](std::string column) {
     return RelationMapping{"BY", Endpoint{{std::move(column)}, "Author", {"id"}}};
   };
-  mapping->node = NodeMapping{"Document", {"id", "title"}, {author("author_id"), author("editor_id")}};
+  mapping->node =
+      NodeMapping{"Document", {"id", "title"}, {author("author_id"), author("editor_id")}};
   return mapping;
 }
 
@@ -32,13 +35,15 @@ MappingPtr Needs() {
   mapping->table = "public.needs";
   mapping->key = {{"f", ColumnKind::kInt, false}, {"t", ColumnKind::kInt, false}};
   mapping->columns = mapping->key;
-  mapping->edge = EdgeMapping{"NEEDS", {}, {{"f"}, "Document", {"id"}}, {{"t"}, "Document", {"id"}}};
+  mapping->edge =
+      EdgeMapping{"NEEDS", {}, {{"f"}, "Document", {"id"}}, {{"t"}, "Document", {"id"}}};
   return mapping;
 }
 
 class GraphPlanTest : public ::testing::Test {
  protected:
-  Status Add(const GraphPlan& plan, std::string key, std::optional<std::string> image, int64_t seq = 10) {
+  Status Add(const GraphPlan& plan, std::string key, std::optional<std::string> image,
+             int64_t seq = 10) {
     rows_.push_back(std::make_unique<RowId>(RowId{1, std::move(key)}));
     RowTask task{&plan, rows_.back().get(), std::nullopt, -1, seq - 1, seq};
     if (image) task.image = *image;
@@ -66,27 +71,35 @@ class GraphPlanTest : public ::testing::Test {
   std::vector<std::unique_ptr<RowId>> rows_;
 };
 
-TEST_F(GraphPlanTest, HasNoPlanForATableWithoutGraph) { EXPECT_EQ(MakePlan(std::make_shared<TableMapping>()), nullptr); }
+TEST_F(GraphPlanTest, HasNoPlanForATableWithoutGraph) {
+  EXPECT_EQ(MakePlan(std::make_shared<TableMapping>()), nullptr);
+}
 
 TEST_F(GraphPlanTest, WantsOnlyTheColumnsTheGraphNeeds) {
   auto plan = MakePlan(Documents());
   EXPECT_EQ(plan->wanted.size(), 3u);
-  EXPECT_EQ(plan->properties.size(), 1u);  // The key is written by the statement that finds the node.
-  EXPECT_TRUE(Add(*plan, "[1]", R"({"id": 1, "title": "T", "author_id": 7, "editor_id": null, "due": "infinity"})").ok());
+  EXPECT_EQ(plan->properties.size(),
+            1u);  // The key is written by the statement that finds the node.
+  EXPECT_TRUE(
+      Add(*plan, "[1]",
+          R"({"id": 1, "title": "T", "author_id": 7, "editor_id": null, "due": "infinity"})")
+          .ok());
 }
 
 TEST_F(GraphPlanTest, WritesNodesThenRelationshipsThenJoinRowsAndErasesLast) {
   auto documents = MakePlan(Documents());
   auto needs = MakePlan(Needs());
-  ASSERT_TRUE(Add(*documents, "[1]", R"({"id": 1, "title": "T", "author_id": 7, "editor_id": 8})").ok());
+  ASSERT_TRUE(
+      Add(*documents, "[1]", R"({"id": 1, "title": "T", "author_id": 7, "editor_id": 8})").ok());
   ASSERT_TRUE(Add(*documents, "[2]", std::nullopt).ok());
   ASSERT_TRUE(Add(*needs, "[1,3]", R"({"f": 1, "t": 3})").ok());
   const std::vector<Statement> statements = Finish();
   std::vector<std::string_view> order;
   for (const Statement& statement : statements) order.push_back(statement.cypher);
   EXPECT_THAT(order, ::testing::ElementsAre(documents->node->upsert, documents->node->clear,
-                                            documents->node->relations[0].prune, documents->node->relations[0].link,
-                                            needs->edge->unlink, needs->edge->put, documents->node->erase));
+                                            documents->node->relations[0].prune,
+                                            documents->node->relations[0].link, needs->edge->unlink,
+                                            needs->edge->put, documents->node->erase));
   EXPECT_EQ(statements[2].rows, 2);  // A deleted row is pruned of every relationship.
   EXPECT_TRUE(RowsOf(statements[2])[1].Find("t")->As<List>()->empty());
   EXPECT_EQ(statements[3].rows, 2);  // One link for each foreign key.
@@ -94,7 +107,9 @@ TEST_F(GraphPlanTest, WritesNodesThenRelationshipsThenJoinRowsAndErasesLast) {
 
 TEST_F(GraphPlanTest, SendsNullsOfPropertiesSoThatTheyVanish) {
   auto plan = MakePlan(Documents());
-  ASSERT_TRUE(Add(*plan, "[1]", R"({"id": 1, "title": null, "author_id": null, "editor_id": null})", 12).ok());
+  ASSERT_TRUE(
+      Add(*plan, "[1]", R"({"id": 1, "title": null, "author_id": null, "editor_id": null})", 12)
+          .ok());
   const std::vector<Statement> statements = Finish();
   ASSERT_EQ(statements.size(), 2u);
   const List rows = RowsOf(statements[0]);

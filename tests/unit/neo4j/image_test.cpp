@@ -21,8 +21,9 @@ class ImageTest : public ::testing::Test {
  protected:
   Result<EncodedImage> Encode(const Column& column, const std::string& json) {
     const std::vector<Column> wanted{column};
-    return encoder_.Encode(R"({"before": [{"x": 1}], ")" + column.name + "\": " + json + R"(, "after": null})", wanted,
-                           RowName{"public.t", "[1]"});
+    return encoder_.Encode(
+        R"({"before": [{"x": 1}], ")" + column.name + "\": " + json + R"(, "after": null})", wanted,
+        RowName{"public.t", "[1]"});
   }
 
   /// The value of a column of this kind whose image is `json`.
@@ -77,8 +78,10 @@ TEST_F(ImageTest, MakesBooleans) {
 
 TEST_F(ImageTest, MakesStringsOfTextUuidNumericAndOther) {
   EXPECT_EQ(Text(ColumnKind::kText, R"("a\"b\\c\n\u00fc 😀 `")"), "a\"b\\c\nü 😀 `");
-  EXPECT_EQ(Text(ColumnKind::kUuid, R"("017f22e2-79b0-7cc3-98c4-dc0c0c07398f")"), "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
-  EXPECT_EQ(Text(ColumnKind::kNumeric, R"("12345678901234567890.123456789")"), "12345678901234567890.123456789");
+  EXPECT_EQ(Text(ColumnKind::kUuid, R"("017f22e2-79b0-7cc3-98c4-dc0c0c07398f")"),
+            "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
+  EXPECT_EQ(Text(ColumnKind::kNumeric, R"("12345678901234567890.123456789")"),
+            "12345678901234567890.123456789");
   EXPECT_EQ(Text(ColumnKind::kNumeric, R"("NaN")"), "NaN");
   EXPECT_EQ(Text(ColumnKind::kOther, R"x("[1,5)")x"), "[1,5)");
 }
@@ -115,19 +118,25 @@ TEST_F(ImageTest, MakesListsOfArrays) {
   EXPECT_EQ(*numbers.As<List>()->back().As<int64_t>(), 3);
   EXPECT_TRUE(Of(ColumnKind::kText, "[]", true).As<List>()->empty());
   EXPECT_EQ(*Of(ColumnKind::kFloat, "[1, \"NaN\"]", true).As<List>()->front().As<double>(), 1.0);
-  EXPECT_EQ(Of(ColumnKind::kDate, R"(["2022-02-22"])", true).As<List>()->front().As<Structure>()->tag, 'D');
-  EXPECT_EQ(*Of(ColumnKind::kJsonb, R"([{"a": [1]}, [2]])", true).As<List>()->back().As<std::string>(), "[2]");
+  EXPECT_EQ(
+      Of(ColumnKind::kDate, R"(["2022-02-22"])", true).As<List>()->front().As<Structure>()->tag,
+      'D');
+  EXPECT_EQ(
+      *Of(ColumnKind::kJsonb, R"([{"a": [1]}, [2]])", true).As<List>()->back().As<std::string>(),
+      "[2]");
 }
 
 TEST_F(ImageTest, MakesArraysWithNullsOrArraysInsideTheirJsonText) {
   EXPECT_EQ(Text(ColumnKind::kInt, "[1, null, 3]", true), "[1, null, 3]");
-  EXPECT_EQ(Text(ColumnKind::kText, R"([["a", "b"], ["c", "d"]])", true), R"([["a", "b"], ["c", "d"]])");
+  EXPECT_EQ(Text(ColumnKind::kText, R"([["a", "b"], ["c", "d"]])", true),
+            R"([["a", "b"], ["c", "d"]])");
   EXPECT_EQ(Text(ColumnKind::kText, R"(["a\"]", null])", true), R"(["a\"]", null])");
 }
 
 TEST_F(ImageTest, FindsTheColumnsBehindAnArrayThatBecameText) {
   const std::vector<Column> wanted{{"b", ColumnKind::kInt, false}, {"a", ColumnKind::kInt, true}};
-  Result<EncodedImage> image = encoder_.Encode(R"({"a": [[1, 2], [3, null]], "x": {"b": 9}, "b": 7})", wanted, {"t", "[1]"});
+  Result<EncodedImage> image =
+      encoder_.Encode(R"({"a": [[1, 2], [3, null]], "x": {"b": 9}, "b": 7})", wanted, {"t", "[1]"});
   ASSERT_TRUE(image.ok());
   EXPECT_EQ((*image)[0], "\x07");
   EXPECT_EQ((*image)[1].substr(2), "[[1, 2], [3, null]]");
@@ -165,9 +174,12 @@ TEST_F(ImageTest, LeavesValuesOfColumnsNobodyWantsAlone) {
 }
 
 TEST_F(ImageTest, ReadsKeysWhoseValuesAreNumbersOrText) {
-  const std::vector<Column> wanted{{"a", ColumnKind::kInt, false}, {"b", ColumnKind::kText, false},
-                                   {"c", ColumnKind::kBool, false}, {"d", ColumnKind::kDate, false}};
-  Result<EncodedImage> key = encoder_.EncodeKey(R"([9007199254740993,"x","true","2022-02-22"])", wanted, {"t", "k"});
+  const std::vector<Column> wanted{{"a", ColumnKind::kInt, false},
+                                   {"b", ColumnKind::kText, false},
+                                   {"c", ColumnKind::kBool, false},
+                                   {"d", ColumnKind::kDate, false}};
+  Result<EncodedImage> key =
+      encoder_.EncodeKey(R"([9007199254740993,"x","true","2022-02-22"])", wanted, {"t", "k"});
   ASSERT_TRUE(key.ok()) << Describe(key.error());
   EXPECT_EQ((*key)[1], "\x81x");
   EXPECT_EQ((*key)[2], "\xC3");

@@ -49,18 +49,21 @@ TEST(PackStreamTest, WritesIntegersInTheShortestForm) {
 }
 
 TEST(PackStreamTest, BringsFloatsBackBitForBit) {
-  for (double number : {0.0, -0.0, 0.1, 5e-324, 1.7976931348623157e308, std::numeric_limits<double>::infinity()}) {
+  for (double number :
+       {0.0, -0.0, 0.1, 5e-324, 1.7976931348623157e308, std::numeric_limits<double>::infinity()}) {
     const Value value = Decoded(Encoded([number](Writer& out) { out.Float(number); }));
     EXPECT_EQ(*value.As<double>(), number);
     EXPECT_EQ(std::signbit(*value.As<double>()), std::signbit(number));
   }
-  EXPECT_TRUE(std::isnan(*Decoded(Encoded([](Writer& out) { out.Float(std::nan("")); })).As<double>()));
+  EXPECT_TRUE(
+      std::isnan(*Decoded(Encoded([](Writer& out) { out.Float(std::nan("")); })).As<double>()));
 }
 
 TEST(PackStreamTest, BringsStringsOfEveryLengthFormBack) {
   for (size_t size : {0, 15, 16, 255, 256, 65535, 65536}) {
     const std::string text(size, 'x');
-    EXPECT_EQ(*Decoded(Encoded([&text](Writer& out) { out.String(text); })).As<std::string>(), text);
+    EXPECT_EQ(*Decoded(Encoded([&text](Writer& out) { out.String(text); })).As<std::string>(),
+              text);
   }
   EXPECT_EQ(Encoded([](Writer& out) { out.String("ü"); }), "\x82\xC3\xBC");
 }
@@ -107,7 +110,9 @@ TEST(PackStreamTest, WritesTimesAsStructures) {
   EXPECT_EQ(*date.As<Structure>()->fields.front().As<int64_t>(), -1);
 }
 
-TEST(PackStreamTest, ReadsBytes) { EXPECT_EQ(Decoded("\xCC\x02\x01\x02").As<Bytes>()->data, "\x01\x02"); }
+TEST(PackStreamTest, ReadsBytes) {
+  EXPECT_EQ(Decoded("\xCC\x02\x01\x02").As<Bytes>()->data, "\x01\x02");
+}
 
 TEST(PackStreamTest, LeavesWhatFollowsTheValue) {
   std::string_view bytes = "\x01\x02";
@@ -116,9 +121,10 @@ TEST(PackStreamTest, LeavesWhatFollowsTheValue) {
 }
 
 TEST(PackStreamTest, RefusesWhatIsCutShortUnknownOrTooDeep) {
-  for (const std::string& bytes : {""s, "\xC9\x01"s, "\x85oops"s, "\xC4"s, "\xDB"s, "\x92\x01"s, "\xA1\x01\x01"s,
-                                   "\xD6\xFF\xFF\xFF\xFF"s, "\xDA\xFF\xFF\xFF\xFF"s, "\xD2\xFF\xFF\xFF\xFF"s, "\xB1"s,
-                                   "\xC1\0"s}) {
+  for (const std::string& bytes :
+       {""s, "\xC9\x01"s, "\x85oops"s, "\xC4"s, "\xDB"s, "\x92\x01"s, "\xA1\x01\x01"s,
+        "\xD6\xFF\xFF\xFF\xFF"s, "\xDA\xFF\xFF\xFF\xFF"s, "\xD2\xFF\xFF\xFF\xFF"s, "\xB1"s,
+        "\xC1\0"s}) {
     std::string_view view = bytes;
     EXPECT_FALSE(Decode(view).has_value()) << bytes.size();
     EXPECT_EQ(view.size(), bytes.size());

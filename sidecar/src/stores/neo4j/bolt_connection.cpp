@@ -12,7 +12,8 @@ namespace {
 using packstream::Value;
 using packstream::Writer;
 
-constexpr uint8_t kHello = 0x01, kGoodbye = 0x02, kReset = 0x0F, kRun = 0x10, kBegin = 0x11, kCommit = 0x12;
+constexpr uint8_t kHello = 0x01, kGoodbye = 0x02, kReset = 0x0F, kRun = 0x10, kBegin = 0x11,
+                  kCommit = 0x12;
 constexpr uint8_t kPull = 0x3F, kRoute = 0x66, kLogon = 0x6A;
 constexpr uint8_t kSuccess = 0x70, kRecord = 0x71, kIgnored = 0x7E, kFailure = 0x7F;
 
@@ -114,7 +115,8 @@ StoreError OutcomeUnknown(StoreError error, std::string_view operation) {
 std::string HandshakeRequest() {
   std::string request{kMagic};
   const auto propose = [&request](BoltVersion version, int range) {
-    for (int byte : {0, range, version.minor, version.major}) request.push_back(static_cast<char>(byte));
+    for (int byte : {0, range, version.minor, version.major})
+      request.push_back(static_cast<char>(byte));
   };
   propose(kNewest, kNewest.minor);
   propose(kOldest, 0);
@@ -125,18 +127,22 @@ std::string HandshakeRequest() {
 
 std::optional<BoltVersion> HandshakeAnswer(std::array<uint8_t, 4> answer) {
   const BoltVersion chosen{answer[3], answer[2]};
-  const bool offered = (chosen.major == kNewest.major && chosen.minor <= kNewest.minor) || chosen == kOldest;
+  const bool offered =
+      (chosen.major == kNewest.major && chosen.minor <= kNewest.minor) || chosen == kOldest;
   if (answer[0] != 0 || answer[1] != 0 || !offered) return std::nullopt;
   return chosen;
 }
 
 Result<std::unique_ptr<BoltConnection>> BoltConnection::Open(const Address& address, const Uri& uri,
-                                                             const Credentials& credentials, Deadline deadline) {
-  Result<std::unique_ptr<Transport>> transport = Transport::Connect(address, uri.security, deadline);
+                                                             const Credentials& credentials,
+                                                             Deadline deadline) {
+  Result<std::unique_ptr<Transport>> transport =
+      Transport::Connect(address, uri.security, deadline);
   if (!transport.ok()) return transport.error();
   std::unique_ptr<BoltConnection> connection(new BoltConnection(*std::move(transport)));
   if (Status status = connection->Negotiate(deadline); !status.ok()) return status.error();
-  if (Status status = connection->Authenticate(address, uri, credentials, deadline); !status.ok()) return status.error();
+  if (Status status = connection->Authenticate(address, uri, credentials, deadline); !status.ok())
+    return status.error();
   return connection;
 }
 
@@ -169,15 +175,15 @@ Status BoltConnection::Negotiate(Deadline deadline) {
                             : "the server speaks neither Bolt 5 nor Bolt 4.4");
 }
 
-Status BoltConnection::Authenticate(const Address& address, const Uri& uri, const Credentials& credentials,
-                                    Deadline deadline) {
+Status BoltConnection::Authenticate(const Address& address, const Uri& uri,
+                                    const Credentials& credentials, Deadline deadline) {
   const bool logon = version_ >= kLogonSince;
   const bool quiet = version_ >= kNotificationsSince;
   const bool agent = version_ >= kAgentSince;
   std::string hello = Message(1, kHello);
   Writer out(hello);
-  out.MapHeader(1u + (logon ? 0 : CredentialFields(credentials)) + (quiet ? 1 : 0) + (agent ? 1 : 0) +
-                (uri.routing ? 1 : 0));
+  out.MapHeader(1u + (logon ? 0 : CredentialFields(credentials)) + (quiet ? 1 : 0) +
+                (agent ? 1 : 0) + (uri.routing ? 1 : 0));
   out.String("user_agent");
   out.String(kUserAgent);
   if (!logon) WriteCredentials(out, credentials);
@@ -195,14 +201,16 @@ Status BoltConnection::Authenticate(const Address& address, const Uri& uri, cons
     out.String("routing");
     WriteRoutingContext(out, address, uri);
   }
-  if (Result<Value> answer = Call(std::move(hello), "authenticate", deadline); !answer.ok()) return answer.error();
+  if (Result<Value> answer = Call(std::move(hello), "authenticate", deadline); !answer.ok())
+    return answer.error();
   if (!logon) return {};
 
   std::string message = Message(1, kLogon);
   Writer fields(message);
   fields.MapHeader(CredentialFields(credentials));
   WriteCredentials(fields, credentials);
-  if (Result<Value> answer = Call(std::move(message), "authenticate", deadline); !answer.ok()) return answer.error();
+  if (Result<Value> answer = Call(std::move(message), "authenticate", deadline); !answer.ok())
+    return answer.error();
   return {};
 }
 
@@ -211,7 +219,8 @@ bool BoltConnection::StillOpen() {
   return !broken_;
 }
 
-TransactionOutcome BoltConnection::RunTransaction(std::string_view database, std::span<const Statement> statements,
+TransactionOutcome BoltConnection::RunTransaction(std::string_view database,
+                                                  std::span<const Statement> statements,
                                                   std::string_view operation, Deadline deadline) {
   std::string flush;
   AppendChunked(BeginMessage(database, deadline), flush);
@@ -247,12 +256,13 @@ TransactionOutcome BoltConnection::RunTransaction(std::string_view database, std
   return outcome;
 }
 
-Result<Records> BoltConnection::Run(std::string_view database, const Statement& statement, std::string_view operation,
-                                    Deadline deadline) {
+Result<Records> BoltConnection::Run(std::string_view database, const Statement& statement,
+                                    std::string_view operation, Deadline deadline) {
   std::string flush;
   AppendChunked(RunMessage(statement, database), flush);
   AppendChunked(PullMessage(), flush);
-  if (Status status = Send(flush, deadline); !status.ok()) return OutcomeUnknown(status.error(), operation);
+  if (Status status = Send(flush, deadline); !status.ok())
+    return OutcomeUnknown(status.error(), operation);
 
   Records records;
   std::optional<StoreError> error;
@@ -267,7 +277,8 @@ Result<Records> BoltConnection::Run(std::string_view database, const Statement& 
   return *std::move(error);
 }
 
-Result<Value> BoltConnection::Route(std::string_view database, const Address& seed, const Uri& uri, Deadline deadline) {
+Result<Value> BoltConnection::Route(std::string_view database, const Address& seed, const Uri& uri,
+                                    Deadline deadline) {
   std::string message = Message(3, kRoute);
   Writer out(message);
   WriteRoutingContext(out, seed, uri);
@@ -282,7 +293,8 @@ Result<Value> BoltConnection::Route(std::string_view database, const Address& se
   return *table;
 }
 
-Result<Value> BoltConnection::Call(std::string message, std::string_view operation, Deadline deadline) {
+Result<Value> BoltConnection::Call(std::string message, std::string_view operation,
+                                   Deadline deadline) {
   std::string flush;
   AppendChunked(message, flush);
   if (Status status = Send(flush, deadline); !status.ok()) return status.error();
@@ -311,10 +323,12 @@ Result<BoltConnection::Answer> BoltConnection::Receive(Deadline deadline) {
       const auto* structure = value ? value->As<packstream::Structure>() : nullptr;
       if (structure == nullptr || !bytes.empty()) return ProtocolError("a malformed message");
       broken_ = false;
-      return Answer{structure->tag, structure->fields.empty() ? Value{} : structure->fields.front()};
+      return Answer{structure->tag,
+                    structure->fields.empty() ? Value{} : structure->fields.front()};
     }
     if (dechunker_.overflowed()) return ProtocolError("a message larger than the client takes");
-    if (Status status = transport_->Read(dechunker_.input(), deadline); !status.ok()) return status.error();
+    if (Status status = transport_->Read(dechunker_.input(), deadline); !status.ok())
+      return status.error();
   }
 }
 
@@ -322,7 +336,8 @@ Result<BoltConnection::Answer> BoltConnection::ReceiveSummary(Records& records, 
   for (;;) {
     Result<Answer> answer = Receive(deadline);
     if (!answer.ok()) return answer;
-    if (answer->tag == kSuccess || answer->tag == kFailure || answer->tag == kIgnored) return answer;
+    if (answer->tag == kSuccess || answer->tag == kFailure || answer->tag == kIgnored)
+      return answer;
     const auto* fields = answer->body.As<packstream::List>();
     if (answer->tag != kRecord || fields == nullptr) {
       broken_ = true;

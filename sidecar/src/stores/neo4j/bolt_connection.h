@@ -1,7 +1,8 @@
 // One authenticated Bolt connection (4.4, 5.0 to 5.8) and the requests we make on it.
 //
-// Used by one thread. Every call returns by its deadline. After a failure that the server reported the connection is reset
-// and stays usable; after any other failure it is `broken` and must be dropped.
+// Used by one thread. Every call returns by its deadline. After a failure that the server reported
+// the connection is reset and stays usable; after any other failure it is `broken` and must be
+// dropped.
 #pragma once
 
 #include <array>
@@ -29,7 +30,8 @@ struct BoltVersion {
   auto operator<=>(const BoltVersion&) const = default;
 };
 
-/// What a client says first: the magic number and four proposals, each a version and how many minors below it will do.
+/// What a client says first: the magic number and four proposals, each a version and how many
+/// minors below it will do.
 std::string HandshakeRequest();
 /// The server's choice, if it is one that we proposed.
 std::optional<BoltVersion> HandshakeAnswer(std::array<uint8_t, 4> answer);
@@ -58,7 +60,8 @@ class BoltConnection {
  public:
   /// Connects, negotiates and authenticates. `routing` is the context announced for a neo4j:// URI.
   static Result<std::unique_ptr<BoltConnection>> Open(const Address& address, const Uri& uri,
-                                                      const Credentials& credentials, Deadline deadline);
+                                                      const Credentials& credentials,
+                                                      Deadline deadline);
   ~BoltConnection();
 
   BoltVersion version() const { return version_; }
@@ -69,17 +72,20 @@ class BoltConnection {
   /// False when the server has closed the connection meanwhile. Does not wait.
   bool StillOpen();
 
-  /// All statements in one transaction: everything from BEGIN to COMMIT goes out in one flush, then the answers are read.
-  /// After a failed statement the server ignores the rest, COMMIT included. Neither sent nor answered: unknown outcome.
-  TransactionOutcome RunTransaction(std::string_view database, std::span<const Statement> statements,
+  /// All statements in one transaction: everything from BEGIN to COMMIT goes out in one flush, then
+  /// the answers are read. After a failed statement the server ignores the rest, COMMIT included.
+  /// Neither sent nor answered: unknown outcome.
+  TransactionOutcome RunTransaction(std::string_view database,
+                                    std::span<const Statement> statements,
                                     std::string_view operation, Deadline deadline);
 
   /// One statement in its own transaction, as schema changes need it.
-  Result<Records> Run(std::string_view database, const Statement& statement, std::string_view operation,
-                      Deadline deadline);
+  Result<Records> Run(std::string_view database, const Statement& statement,
+                      std::string_view operation, Deadline deadline);
 
   /// The routing table of `database`, as the server's map.
-  Result<packstream::Value> Route(std::string_view database, const Address& seed, const Uri& uri, Deadline deadline);
+  Result<packstream::Value> Route(std::string_view database, const Address& seed, const Uri& uri,
+                                  Deadline deadline);
 
  private:
   struct Answer {
@@ -87,12 +93,15 @@ class BoltConnection {
     packstream::Value body;
   };
 
-  explicit BoltConnection(std::unique_ptr<Transport> transport) : transport_(std::move(transport)) {}
+  explicit BoltConnection(std::unique_ptr<Transport> transport)
+      : transport_(std::move(transport)) {}
 
   Status Negotiate(Deadline deadline);
-  Status Authenticate(const Address& address, const Uri& uri, const Credentials& credentials, Deadline deadline);
+  Status Authenticate(const Address& address, const Uri& uri, const Credentials& credentials,
+                      Deadline deadline);
   /// Sends a message of its own and reads its one answer.
-  Result<packstream::Value> Call(std::string message, std::string_view operation, Deadline deadline);
+  Result<packstream::Value> Call(std::string message, std::string_view operation,
+                                 Deadline deadline);
   Status Send(std::string_view bytes, Deadline deadline);
   Result<Answer> Receive(Deadline deadline);
   /// Reads up to the answer that closes a request; records on the way are collected.

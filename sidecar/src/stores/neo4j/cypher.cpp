@@ -13,27 +13,31 @@ using Names = std::vector<std::string>;
 /// {`a`: row.k[0], `b`: row.k[1]}
 std::string Pattern(const Names& key, std::string_view values) {
   Names members;
-  for (size_t i = 0; i < key.size(); ++i) members.push_back(fmt::format("{}: row.{}[{}]", Quote(key[i]), values, i));
+  for (size_t i = 0; i < key.size(); ++i)
+    members.push_back(fmt::format("{}: row.{}[{}]", Quote(key[i]), values, i));
   return fmt::format("{{{}}}", fmt::join(members, ", "));
 }
 
 /// [n.`a`, n.`b`]
 std::string KeyOf(std::string_view variable, const Names& key) {
   Names members;
-  for (const std::string& name : key) members.push_back(fmt::format("{}.{}", variable, Quote(name)));
+  for (const std::string& name : key)
+    members.push_back(fmt::format("{}.{}", variable, Quote(name)));
   return fmt::format("[{}]", fmt::join(members, ", "));
 }
 
 /// (`a`, `b`) of a constraint or an index.
 std::string SchemaKey(std::string_view variable, const Names& key) {
   Names members;
-  for (const std::string& name : key) members.push_back(fmt::format("{}.{}", variable, Quote(name)));
+  for (const std::string& name : key)
+    members.push_back(fmt::format("{}.{}", variable, Quote(name)));
   return fmt::format("({})", fmt::join(members, ", "));
 }
 
 /// The version that `variable` holds may be replaced.
 std::string Replaceable(std::string_view variable) {
-  return fmt::format("({0}._apex_seq IS NULL OR (row.a < {0}._apex_seq AND {0}._apex_seq <= row.b))", variable);
+  return fmt::format(
+      "({0}._apex_seq IS NULL OR (row.a < {0}._apex_seq AND {0}._apex_seq <= row.b))", variable);
 }
 
 /// FOREACH is Cypher's only `if` that keeps the row when the answer is no.
@@ -43,12 +47,13 @@ std::string When(std::string_view condition, std::string_view updates) {
 
 /// The nodes of list `nodes` that are stubs nobody needs.
 std::string UnusedStubs(std::string_view nodes, size_t key_columns) {
-  return fmt::format("[x IN {} WHERE x._apex_seq IS NULL AND size(keys(x)) = {} AND NOT (x)--()]", nodes, key_columns);
+  return fmt::format("[x IN {} WHERE x._apex_seq IS NULL AND size(keys(x)) = {} AND NOT (x)--()]",
+                     nodes, key_columns);
 }
 
 std::string UniqueConstraint(const std::string& label, const Names& key) {
-  return fmt::format("CREATE CONSTRAINT IF NOT EXISTS FOR (n:{}) REQUIRE {} IS UNIQUE", Quote(label),
-                     SchemaKey("n", key));
+  return fmt::format("CREATE CONSTRAINT IF NOT EXISTS FOR (n:{}) REQUIRE {} IS UNIQUE",
+                     Quote(label), SchemaKey("n", key));
 }
 
 Names KeyNames(const TableMapping& mapping) {
@@ -77,7 +82,8 @@ std::vector<RelationGroup> GroupRelations(const NodeMapping& node) {
              candidate.key == relation.to.key;
     });
     if (group == groups.end()) {
-      group = groups.insert(groups.end(), RelationGroup{relation.type, relation.to.label, relation.to.key, {}});
+      group = groups.insert(groups.end(),
+                            RelationGroup{relation.type, relation.to.label, relation.to.key, {}});
     }
     group->foreign_keys.push_back(relation.to.columns);
   }
@@ -92,9 +98,11 @@ std::string UpsertNodes(const std::string& label, const Names& key) {
 std::string ClearNodes(const std::string& label, const Names& key, const Names& properties) {
   std::string removals;
   for (const std::string& property : properties) {
-    if (std::ranges::find(key, property) == key.end()) removals += fmt::format(" REMOVE n.{}", Quote(property));
+    if (std::ranges::find(key, property) == key.end())
+      removals += fmt::format(" REMOVE n.{}", Quote(property));
   }
-  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH (n:{} {})\n", Quote(label), Pattern(key, "k")) +
+  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH (n:{} {})\n", Quote(label),
+                     Pattern(key, "k")) +
          When("n IS NOT NULL AND " + Replaceable("n"), "SET n._apex_seq = row.s" + removals) +
          "RETURN count(*) AS rows";
 }
@@ -124,8 +132,9 @@ std::string PruneRelations(const std::string& label, const Names& key, const Rel
 }
 
 std::string LinkRelations(const std::string& label, const Names& key, const RelationGroup& group) {
-  const std::string link = fmt::format("MERGE (m:{} {}) MERGE (n)-[r:{}]->(m) SET r._apex_seq = row.s",
-                                       Quote(group.label), Pattern(group.key, "t"), Quote(group.type));
+  const std::string link =
+      fmt::format("MERGE (m:{} {}) MERGE (n)-[r:{}]->(m) SET r._apex_seq = row.s",
+                  Quote(group.label), Pattern(group.key, "t"), Quote(group.type));
   return fmt::format("UNWIND $rows AS row\nMATCH (n:{} {})\n", Quote(label), Pattern(key, "k")) +
          When("n._apex_seq = row.s", link) + "RETURN count(*) AS rows";
 }
@@ -138,18 +147,20 @@ std::string UnlinkEdges(const EdgeMapping& edge, const Names& key) {
       "WITH count(DISTINCT row.k) AS rows, collect(f) AS sources, collect(t) AS targets\n"
       "FOREACH (x IN {} + {} | DELETE x)\n"
       "RETURN rows",
-      Quote(edge.from.label), Quote(edge.type), Pattern(key, "k"), Quote(edge.to.label), Replaceable("r"),
-      KeyOf("f", edge.from.key), KeyOf("t", edge.to.key), UnusedStubs("sources", edge.from.key.size()),
-      UnusedStubs("targets", edge.to.key.size()));
+      Quote(edge.from.label), Quote(edge.type), Pattern(key, "k"), Quote(edge.to.label),
+      Replaceable("r"), KeyOf("f", edge.from.key), KeyOf("t", edge.to.key),
+      UnusedStubs("sources", edge.from.key.size()), UnusedStubs("targets", edge.to.key.size()));
 }
 
 std::string PutEdges(const EdgeMapping& edge, const Names& key) {
   const std::string relationship = fmt::format("[r:{} {}]", Quote(edge.type), Pattern(key, "k"));
   const std::string create = fmt::format(
-      "MERGE (f:{} {}) MERGE (t:{} {}) CREATE (f)-{}->(t) SET r += row.p, r._apex_seq = row.s", Quote(edge.from.label),
-      Pattern(edge.from.key, "f"), Quote(edge.to.label), Pattern(edge.to.key, "t"), relationship);
+      "MERGE (f:{} {}) MERGE (t:{} {}) CREATE (f)-{}->(t) SET r += row.p, r._apex_seq = row.s",
+      Quote(edge.from.label), Pattern(edge.from.key, "f"), Quote(edge.to.label),
+      Pattern(edge.to.key, "t"), relationship);
   // What is found here either has its ends already or is newer: UnlinkEdges ran before.
-  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH ()-[o:{} {}]->()\n", Quote(edge.type), Pattern(key, "k")) +
+  return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH ()-[o:{} {}]->()\n", Quote(edge.type),
+                     Pattern(key, "k")) +
          When("o IS NULL", create) +
          When("o IS NOT NULL AND " + Replaceable("o"), "SET o += row.p, o._apex_seq = row.s") +
          "RETURN count(DISTINCT row.k) AS rows";
@@ -157,11 +168,13 @@ std::string PutEdges(const EdgeMapping& edge, const Names& key) {
 
 std::string_view LockPipeline() {
   return "MERGE (p:_ApexPipeline {name: $name})\n"
-         "SET p.position = CASE WHEN coalesce(p.position, -1) < $position THEN $position ELSE p.position END\n"
+         "SET p.position = CASE WHEN coalesce(p.position, -1) < $position THEN $position ELSE "
+         "p.position END\n"
          "RETURN count(*) AS rows";
 }
 
-// Dividing by zero is how plain Cypher raises an error; everything after it in the transaction is then ignored.
+// Dividing by zero is how plain Cypher raises an error; everything after it in the transaction is
+// then ignored.
 std::string_view CheckEpoch() {
   return "MATCH (p:_ApexPipeline {name: $name})\n"
          "RETURN 1 / CASE WHEN p.epoch = $epoch THEN 1 ELSE 0 END AS rows";
@@ -185,8 +198,8 @@ std::vector<std::string> SchemaOf(const TableMapping& mapping) {
   if (mapping.edge) {
     schema.push_back(UniqueConstraint(mapping.edge->from.label, mapping.edge->from.key));
     schema.push_back(UniqueConstraint(mapping.edge->to.label, mapping.edge->to.key));
-    schema.push_back(fmt::format("CREATE INDEX IF NOT EXISTS FOR ()-[r:{}]-() ON {}", Quote(mapping.edge->type),
-                                 SchemaKey("r", key)));
+    schema.push_back(fmt::format("CREATE INDEX IF NOT EXISTS FOR ()-[r:{}]-() ON {}",
+                                 Quote(mapping.edge->type), SchemaKey("r", key)));
   }
   return schema;
 }

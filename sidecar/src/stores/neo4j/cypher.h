@@ -1,16 +1,18 @@
 // The statements of a mapping, written once and sent with different rows.
 //
-// Names are back-quoted, values are parameters. Each statement unwinds `$rows`, a list of maps whose members are
+// Names are back-quoted, values are parameters. Each statement unwinds `$rows`, a list of maps
+// whose members are
 //   k  the row's key values            a, b  versions it may replace: those above a, up to b
 //   s  the version it leaves behind    p     mapped properties, nulls included
 //   f, t  key values of the node a relationship comes from and goes to
-// and returns how many rows it went through, which must be how many were sent (rule E11). Rows of one statement have
-// distinct keys. Pure functions.
+// and returns how many rows it went through, which must be how many were sent (rule E11). Rows of
+// one statement have distinct keys. Pure functions.
 //
-// A node is found by its key and changed only where the version it holds is in (a, b] or there is none (a stub). What
-// else other applications put on a node or beside it is left alone: mapped properties are set one by one, a NULL removes
-// its property, and only relationships with an `_apex_seq` are ours. A stub that carries nothing but its key and has no
-// relationship left is deleted.
+// A node is found by its key and changed only where the version it holds is in (a, b] or there is
+// none (a stub). What else other applications put on a node or beside it is left alone: mapped
+// properties are set one by one, a NULL removes its property, and only relationships with an
+// `_apex_seq` are ours. A stub that carries nothing but its key and has no relationship left is
+// deleted.
 #pragma once
 
 #include <string>
@@ -24,8 +26,8 @@ namespace apex::neo4j {
 /// A name for use in Cypher: in back-quotes, those inside doubled.
 std::string Quote(std::string_view name);
 
-/// All foreign keys of a table that make relationships of one type to one label: they are made true together, since none
-/// of the relationships tells which column it came from.
+/// All foreign keys of a table that make relationships of one type to one label: they are made true
+/// together, since none of the relationships tells which column it came from.
 struct RelationGroup {
   std::string type;
   std::string label;
@@ -36,26 +38,33 @@ std::vector<RelationGroup> GroupRelations(const NodeMapping& node);
 
 /// Rows of k, a, b, s, p.
 std::string UpsertNodes(const std::string& label, const std::vector<std::string>& key);
-/// Rows of k, a, b, s: takes the mapped properties off the nodes of deleted rows and marks them with s for the
-/// statements that follow. Makes no node.
+/// Rows of k, a, b, s: takes the mapped properties off the nodes of deleted rows and marks them
+/// with s for the statements that follow. Makes no node.
 std::string ClearNodes(const std::string& label, const std::vector<std::string>& key,
                        const std::vector<std::string>& properties);
-/// Rows of k, s: what ClearNodes marked is deleted, or stays as a stub where relationships point at it.
+/// Rows of k, s: what ClearNodes marked is deleted, or stays as a stub where relationships point at
+/// it.
 std::string EraseNodes(const std::string& label, const std::vector<std::string>& key);
-/// Rows of k, s, t (a list of keys): takes away relationships to other nodes than those of t, of nodes at version s.
-std::string PruneRelations(const std::string& label, const std::vector<std::string>& key, const RelationGroup& group);
-/// Rows of k, s, t (one key): a relationship to t, made a stub where it is missing, for nodes at version s.
-std::string LinkRelations(const std::string& label, const std::vector<std::string>& key, const RelationGroup& group);
+/// Rows of k, s, t (a list of keys): takes away relationships to other nodes than those of t, of
+/// nodes at version s.
+std::string PruneRelations(const std::string& label, const std::vector<std::string>& key,
+                           const RelationGroup& group);
+/// Rows of k, s, t (one key): a relationship to t, made a stub where it is missing, for nodes at
+/// version s.
+std::string LinkRelations(const std::string& label, const std::vector<std::string>& key,
+                          const RelationGroup& group);
 
 /// Rows of k, a, b, f, t: takes away a join row's relationship unless it goes from f to t already.
 std::string UnlinkEdges(const EdgeMapping& edge, const std::vector<std::string>& key);
-/// Rows of k, a, b, s, f, t, p: a join row's relationship, its ends made stubs where they are missing.
+/// Rows of k, a, b, s, f, t, p: a join row's relationship, its ends made stubs where they are
+/// missing.
 std::string PutEdges(const EdgeMapping& edge, const std::vector<std::string>& key);
 
-/// Parameters name, position. Makes the pipeline's node and takes its write lock for the rest of the transaction.
+/// Parameters name, position. Makes the pipeline's node and takes its write lock for the rest of
+/// the transaction.
 std::string_view LockPipeline();
-/// Parameters name, epoch. Fails unless the epoch still leads; it follows LockPipeline, because only what is read behind the
-/// lock is current.
+/// Parameters name, epoch. Fails unless the epoch still leads; it follows LockPipeline, because
+/// only what is read behind the lock is current.
 std::string_view CheckEpoch();
 /// Parameters name, epoch. Makes the epoch the one that leads; fails where a newer one does.
 std::string_view ClaimEpoch();

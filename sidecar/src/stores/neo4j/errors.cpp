@@ -10,13 +10,14 @@ struct Rule {
   ErrorKind kind;
 };
 
-// The first rule that fits decides. Two questions order the table: may the server have committed, and is it this row or the
-// server that is at fault? Only a fault of the row is permanent, because only that should ever park a row.
+// The first rule that fits decides. Two questions order the table: may the server have committed,
+// and is it this row or the server that is at fault? Only a fault of the row is permanent, because
+// only that should ever park a row.
 constexpr std::array kRules = {
     // The transaction asked for more memory than one may have: fewer rows at a time get through.
     Rule{"Neo.TransientError.General.TransactionOutOfMemoryError", ErrorKind::kPermanent},
-    // Everything else transient, also Terminated and LockClientStopped: the official drivers leave these to the
-    // application, since somebody ended the transaction on purpose. It was rolled back and says nothing about its rows.
+    // Terminated and LockClientStopped too, which the official drivers do not retry because
+    // somebody ended the transaction on purpose: it was rolled back, and no row is at fault.
     Rule{"Neo.TransientError.", ErrorKind::kTransient},
 
     // A statement met a node that a foreign application had just deleted.
@@ -27,7 +28,7 @@ constexpr std::array kRules = {
     Rule{"Neo.ClientError.Schema.", ErrorKind::kPermanent},
     Rule{"Neo.ClientError.Procedure.", ErrorKind::kPermanent},
 
-    // A wrong password or a missing right holds everything until somebody mends it; no row is at fault.
+    // A wrong password or a missing right holds everything until somebody mends it.
     Rule{"Neo.ClientError.Security.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.Cluster.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.Database.", ErrorKind::kTransient},
@@ -46,7 +47,8 @@ constexpr std::array kRules = {
 
 ErrorKind Classify(std::string_view code) {
   for (const Rule& rule : kRules) {
-    if (rule.code.ends_with('.') ? code.starts_with(rule.code) : code == rule.code) return rule.kind;
+    if (rule.code.ends_with('.') ? code.starts_with(rule.code) : code == rule.code)
+      return rule.kind;
   }
   return ErrorKind::kUnknownOutcome;
 }

@@ -20,10 +20,12 @@ inline constexpr std::string_view kShortfall = "apex.shortfall";
 /// More in one call than one transaction may carry; permanent, so that the caller halves it.
 inline constexpr std::string_view kTooLarge = "apex.too_large";
 
-/// What a Neo4j status code ("Neo.TransientError.Transaction.DeadlockDetected") means for the request it answered.
+/// What a Neo4j status code ("Neo.TransientError.Transaction.DeadlockDetected") means for the
+/// request it answered.
 ErrorKind Classify(std::string_view code);
 
-inline StoreError MakeError(std::string_view operation, ErrorKind kind, std::string_view code, std::string message) {
+inline StoreError MakeError(std::string_view operation, ErrorKind kind, std::string_view code,
+                            std::string message) {
   return StoreError{.store = Store::kNeo4j,
                     .operation = std::string(operation),
                     .kind = kind,

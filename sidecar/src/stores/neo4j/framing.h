@@ -1,5 +1,6 @@
-// Bolt's chunks: a message travels as pieces of at most 65,535 bytes, each behind its length, closed by a zero length. A
-// zero length outside a message is the peer saying that it is still there.
+// Bolt's chunks: a message travels as pieces of at most 65,535 bytes, each behind its length,
+// closed by a zero length. A zero length outside a message is the peer saying that it is still
+// there.
 //
 // Not thread-safe; one Dechunker belongs to one connection.
 #pragma once
@@ -11,7 +12,8 @@
 
 namespace apex::neo4j {
 
-/// One message from the server may not be larger. We ask for counts, so this is generous; it bounds the input buffer.
+/// One message from the server may not be larger. We ask for counts, so this is generous; it bounds
+/// the input buffer.
 inline constexpr size_t kIncomingMessageBytesMax = 16 << 20;
 
 void AppendChunked(std::string_view message, std::string& out);

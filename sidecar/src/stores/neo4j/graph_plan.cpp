@@ -17,7 +17,9 @@ size_t Want(GraphPlan& plan, const std::string& name) {
   const auto found = std::ranges::find(plan.wanted, name, &Column::name);
   if (found != plan.wanted.end()) return static_cast<size_t>(found - plan.wanted.begin());
   const Column* column = plan.mapping->FindColumn(name);
-  plan.wanted.push_back(column == nullptr ? Column{.name = name, .kind = ColumnKind::kText, .is_array = false} : *column);
+  plan.wanted.push_back(column == nullptr
+                            ? Column{.name = name, .kind = ColumnKind::kText, .is_array = false}
+                            : *column);
   return plan.wanted.size() - 1;
 }
 
@@ -27,7 +29,8 @@ std::vector<size_t> WantAll(GraphPlan& plan, const Names& names) {
   return places;
 }
 
-/// Integers and times keep their type in a key; documents and arrays, which the outbox writes there as text, stay text.
+/// Integers and times keep their type in a key; documents and arrays, which the outbox writes there
+/// as text, stay text.
 Column KeyColumn(Column column) {
   if (column.is_array || column.kind == ColumnKind::kJsonb) column.kind = ColumnKind::kText;
   column.is_array = false;
@@ -106,8 +109,11 @@ std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping) {
     node.clear = ClearNodes(table.node->label, key, properties);
     node.erase = EraseNodes(table.node->label, key);
     for (const RelationGroup& group : GroupRelations(*table.node)) {
-      RelationPlan relation{PruneRelations(table.node->label, key, group), LinkRelations(table.node->label, key, group), {}};
-      for (const Names& columns : group.foreign_keys) relation.foreign_keys.push_back(WantAll(*plan, columns));
+      RelationPlan relation{PruneRelations(table.node->label, key, group),
+                            LinkRelations(table.node->label, key, group),
+                            {}};
+      for (const Names& columns : group.foreign_keys)
+        relation.foreign_keys.push_back(WantAll(*plan, columns));
       node.relations.push_back(std::move(relation));
     }
   } else {
@@ -134,7 +140,8 @@ Status TransactionBuilder::Add(const RowTask& task) {
   bytes_ += task.row->key.size() + task.image.value_or("").size();
   if (bytes_ > kTransactionBytesMax) {
     return MakeError("encode", ErrorKind::kPermanent, kTooLarge,
-                     "these rows are together larger than the " + std::to_string(kTransactionBytesMax >> 20) +
+                     "these rows are together larger than the " +
+                         std::to_string(kTransactionBytesMax >> 20) +
                          " MiB that one transaction may carry");
   }
   const EncodedImage* present = image ? &*image : nullptr;
@@ -146,7 +153,8 @@ Status TransactionBuilder::Add(const RowTask& task) {
   return {};
 }
 
-void TransactionBuilder::AddNode(const RowTask& task, const EncodedImage& key, const EncodedImage* image) {
+void TransactionBuilder::AddNode(const RowTask& task, const EncodedImage& key,
+                                 const EncodedImage* image) {
   const NodePlan& node = *task.plan->node;
   std::string& bytes = NextRow(Phase::kNodes, image != nullptr ? node.upsert : node.clear);
   Writer out(bytes);
@@ -182,7 +190,8 @@ void TransactionBuilder::AddNode(const RowTask& task, const EncodedImage& key, c
   WriteInt(erase, "s", task.version);
 }
 
-void TransactionBuilder::AddEdge(const RowTask& task, const EncodedImage& key, const EncodedImage* image) {
+void TransactionBuilder::AddEdge(const RowTask& task, const EncodedImage& key,
+                                 const EncodedImage* image) {
   const EdgePlan& edge = *task.plan->edge;
   // A join row that points nowhere makes no relationship.
   const bool linked = image != nullptr && !AnyNull(*image, edge.from) && !AnyNull(*image, edge.to);
@@ -213,7 +222,8 @@ std::string& TransactionBuilder::NextRow(Phase phase, const std::string& cypher)
   const auto [rows, added] = rows_.try_emplace({phase, &cypher});
   if (added) order_.emplace_back(phase, &cypher);
   std::vector<Rows::Part>& parts = rows->second.parts;
-  if (parts.empty() || parts.back().count == kStatementRowsMax || parts.back().bytes.size() >= kStatementBytesMax) {
+  if (parts.empty() || parts.back().count == kStatementRowsMax ||
+      parts.back().bytes.size() >= kStatementBytesMax) {
     parts.emplace_back();
   }
   ++parts.back().count;
@@ -224,7 +234,8 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
   std::ranges::stable_sort(order_, {}, [](const auto& entry) { return entry.first; });
   for (const auto& entry : order_) {
     for (const Rows::Part& part : rows_[entry].parts) {
-      Statement statement{.cypher = *entry.second, .parameters = {}, .rows = static_cast<int64_t>(part.count)};
+      Statement statement{
+          .cypher = *entry.second, .parameters = {}, .rows = static_cast<int64_t>(part.count)};
       Writer out(statement.parameters);
       out.MapHeader(1);
       out.String("rows");
@@ -235,7 +246,8 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
   }
 }
 
-std::string PipelineParameters(std::string_view name, std::string_view number_name, int64_t number) {
+std::string PipelineParameters(std::string_view name, std::string_view number_name,
+                               int64_t number) {
   std::string parameters;
   Writer out(parameters);
   out.MapHeader(2);

@@ -1,4 +1,5 @@
-// From rows to statements: how one mapping is written, and the transaction that a set of rows becomes.
+// From rows to statements: how one mapping is written, and the transaction that a set of rows
+// becomes.
 //
 // A GraphPlan is immutable. A TransactionBuilder is filled by one thread and used once.
 #pragma once
@@ -74,8 +75,9 @@ struct RowTask {
   int64_t version = 0;
 };
 
-/// Turns tasks into statements in the order that is safe: nodes, their relationships, join rows, and at last the nodes that
-/// have to go, so that each delete sees every relationship that still needs its node.
+/// Turns tasks into statements in the order that is safe: nodes, their relationships, join rows,
+/// and at last the nodes that have to go, so that each delete sees every relationship that still
+/// needs its node.
 class TransactionBuilder {
  public:
   explicit TransactionBuilder(ImageEncoder& encoder) : encoder_(encoder) {}
@@ -104,7 +106,8 @@ class TransactionBuilder {
 
   ImageEncoder& encoder_;
   std::map<std::pair<Phase, const std::string*>, Rows> rows_;
-  std::vector<std::pair<Phase, const std::string*>> order_;  ///< As first seen: the caller's order of tables is kept.
+  std::vector<std::pair<Phase, const std::string*>>
+      order_;  ///< As first seen: the caller's order of tables is kept.
   size_t bytes_ = 0;
 };
 

@@ -68,7 +68,8 @@ Problem EncodeTemporal(std::string_view text, ColumnKind kind, bool utc, Writer&
   return std::nullopt;
 }
 
-/// Numbers and booleans come as themselves in an image and as text in some keys; both are read from their text.
+/// Numbers and booleans come as themselves in an image and as text in some keys; both are read from
+/// their text.
 Problem EncodeText(std::string_view text, ColumnKind kind, bool utc, Writer& out) {
   switch (kind) {
     case ColumnKind::kInt: {
@@ -84,23 +85,22 @@ Problem EncodeText(std::string_view text, ColumnKind kind, bool utc, Writer& out
       return std::nullopt;
     }
     case ColumnKind::kBool:
-      if (text != "true" && text != "t" && text != "false" && text != "f") return Quoted(text, "a boolean");
+      if (text != "true" && text != "t" && text != "false" && text != "f")
+        return Quoted(text, "a boolean");
       out.Bool(text.starts_with('t'));
       return std::nullopt;
     case ColumnKind::kTimestamptz:
     case ColumnKind::kTimestamp:
-    case ColumnKind::kDate:
-      return EncodeTemporal(text, kind, utc, out);
-    default:
-      out.String(text);
-      return std::nullopt;
+    case ColumnKind::kDate: return EncodeTemporal(text, kind, utc, out);
+    default: out.String(text); return std::nullopt;
   }
 }
 
 Problem EncodeScalar(json::value value, ColumnKind kind, bool utc, Writer& out) {
   std::string_view text;
   if (kind == ColumnKind::kJsonb) {
-    if (simdjson::to_json_string(value).get(text) != simdjson::SUCCESS) return std::string(kMalformed);
+    if (simdjson::to_json_string(value).get(text) != simdjson::SUCCESS)
+      return std::string(kMalformed);
     out.String(Trimmed(text));
     return std::nullopt;
   }
@@ -122,7 +122,8 @@ Problem EncodeArray(json::value value, ColumnKind kind, bool utc, Writer& out) {
     if (item.get(element) != simdjson::SUCCESS || element.type().get(type) != simdjson::SUCCESS) {
       return std::string(kMalformed);
     }
-    if (type == json::json_type::null || (type == json::json_type::array && kind != ColumnKind::kJsonb)) {
+    if (type == json::json_type::null ||
+        (type == json::json_type::array && kind != ColumnKind::kJsonb)) {
       plain = false;
       break;
     }
@@ -136,7 +137,8 @@ Problem EncodeArray(json::value value, ColumnKind kind, bool utc, Writer& out) {
   }
   bool empty = false;
   std::string_view text;
-  if (array.reset().get(empty) != simdjson::SUCCESS || array.raw_json().get(text) != simdjson::SUCCESS) {
+  if (array.reset().get(empty) != simdjson::SUCCESS ||
+      array.raw_json().get(text) != simdjson::SUCCESS) {
     return std::string(kMalformed);
   }
   out.String(Trimmed(text));
@@ -148,13 +150,15 @@ Problem EncodeValue(json::value value, const Column& column, bool utc, std::stri
   if (value.type().get(type) != simdjson::SUCCESS) return std::string(kMalformed);
   if (type == json::json_type::null) return std::nullopt;
   Writer out(bytes);
-  return column.is_array ? EncodeArray(value, column.kind, utc, out) : EncodeScalar(value, column.kind, utc, out);
+  return column.is_array ? EncodeArray(value, column.kind, utc, out)
+                         : EncodeScalar(value, column.kind, utc, out);
 }
 
 StoreError Unencodable(RowName row, std::string_view column, std::string_view problem) {
   std::string message;
   if (!column.empty()) message.append("column ").append(column).append(" of ");
-  message.append("row ").append(row.key).append(" of ").append(row.table).append(": ").append(problem);
+  message.append("row ").append(row.key).append(" of ").append(row.table).append(": ").append(
+      problem);
   return MakeError("encode", ErrorKind::kPermanent, kUnencodable, std::move(message));
 }
 
@@ -191,7 +195,8 @@ void EncodedImage::AppendTo(std::string& out, size_t column) const {
   }
 }
 
-Result<EncodedImage> ImageEncoder::Encode(std::string_view image, std::span<const Column> wanted, RowName row) {
+Result<EncodedImage> ImageEncoder::Encode(std::string_view image, std::span<const Column> wanted,
+                                          RowName row) {
   json::document document;
   json::object object;
   if (!parser_->Load(image, document) || document.get_object().get(object) != simdjson::SUCCESS) {
@@ -202,7 +207,8 @@ Result<EncodedImage> ImageEncoder::Encode(std::string_view image, std::span<cons
     // Unescaped, since a column's name may hold a quote or a backslash.
     std::string_view name;
     json::value value;
-    if (field.unescaped_key().get(name) != simdjson::SUCCESS || field.value().get(value) != simdjson::SUCCESS) {
+    if (field.unescaped_key().get(name) != simdjson::SUCCESS ||
+        field.value().get(value) != simdjson::SUCCESS) {
       return Unencodable(row, {}, kMalformed);
     }
     const auto column = std::ranges::find(wanted, name, &Column::name);
@@ -217,7 +223,8 @@ Result<EncodedImage> ImageEncoder::Encode(std::string_view image, std::span<cons
   return encoded;
 }
 
-Result<EncodedImage> ImageEncoder::EncodeKey(std::string_view key, std::span<const Column> wanted, RowName row) {
+Result<EncodedImage> ImageEncoder::EncodeKey(std::string_view key, std::span<const Column> wanted,
+                                             RowName row) {
   json::document document;
   json::array array;
   if (!parser_->Load(key, document) || document.get_array().get(array) != simdjson::SUCCESS) {
@@ -227,17 +234,20 @@ Result<EncodedImage> ImageEncoder::EncodeKey(std::string_view key, std::span<con
   size_t index = 0;
   for (auto item : array) {
     json::value value;
-    if (index == wanted.size() || item.get(value) != simdjson::SUCCESS) return Unencodable(row, {}, kMalformed);
+    if (index == wanted.size() || item.get(value) != simdjson::SUCCESS)
+      return Unencodable(row, {}, kMalformed);
     EncodedImage::Range& range = encoded.ranges_[index];
     range.begin = encoded.bytes_.size();
     if (Problem problem = EncodeValue(value, wanted[index], parser_->utc, encoded.bytes_)) {
       return Unencodable(row, wanted[index].name, *problem);
     }
     range.end = encoded.bytes_.size();
-    if (range.begin == range.end) return Unencodable(row, wanted[index].name, "a key cannot be NULL");
+    if (range.begin == range.end)
+      return Unencodable(row, wanted[index].name, "a key cannot be NULL");
     ++index;
   }
-  if (index != wanted.size()) return Unencodable(row, {}, "the key has another number of columns than the mapping");
+  if (index != wanted.size())
+    return Unencodable(row, {}, "the key has another number of columns than the mapping");
   return encoded;
 }
 

@@ -1,7 +1,8 @@
 // A row's image, column by column, as Neo4j values: section 3a of the design.
 //
-// An ImageEncoder keeps a parser and its buffers between rows; one thread uses it. Encoded values are PackStream bytes, so
-// that a statement's parameters are put together without decoding anything again.
+// An ImageEncoder keeps a parser and its buffers between rows; one thread uses it. Encoded values
+// are PackStream bytes, so that a statement's parameters are put together without decoding anything
+// again.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ class EncodedImage {
 
   /// The encoded value; empty when the column is NULL or not in the image.
   std::string_view operator[](size_t column) const {
-    return std::string_view(bytes_).substr(ranges_[column].begin, ranges_[column].end - ranges_[column].begin);
+    return std::string_view(bytes_).substr(ranges_[column].begin,
+                                           ranges_[column].end - ranges_[column].begin);
   }
   /// Appends the encoded value, or an encoded null.
   void AppendTo(std::string& out, size_t column) const;
@@ -52,7 +54,8 @@ class ImageEncoder {
   /// How DateTime is written from now on, see packstream::Writer::DateTimeUtc.
   void set_utc_datetimes(bool utc);
 
-  /// `image` is an object of columns. The error is permanent, kUnencodable, and names column and row.
+  /// `image` is an object of columns. The error is permanent, kUnencodable, and names column and
+  /// row.
   Result<EncodedImage> Encode(std::string_view image, std::span<const Column> wanted, RowName row);
 
   /// `key` is the outbox's array of key values; `wanted` names them in the same order.

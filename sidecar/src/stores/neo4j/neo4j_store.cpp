@@ -18,7 +18,8 @@ constexpr int kDeadlockAttemptsMax = 5;
 constexpr int kDeadlockPauseMinMs = 5;
 constexpr int kDeadlockPauseMaxMs = 50;
 
-/// Plans kept between calls; mappings change rarely, and the plans of events long settled are forgotten together.
+/// Plans kept between calls; mappings change rarely, and the plans of events long settled are
+/// forgotten together.
 constexpr size_t kPlansMax = 1024;
 
 /// Where CheckEpoch and ClaimEpoch stand among the statements of a transaction.
@@ -46,7 +47,8 @@ int64_t Counted(const Records& records) {
 }
 
 /// Rule E11: an acknowledgement is not proof.
-Status CheckCounts(std::span<const Statement> statements, const TransactionOutcome& outcome, std::string_view operation) {
+Status CheckCounts(std::span<const Statement> statements, const TransactionOutcome& outcome,
+                   std::string_view operation) {
   for (size_t i = 0; i < statements.size(); ++i) {
     const int64_t counted = i < outcome.results.size() ? Counted(outcome.results[i]) : -1;
     if (counted != statements[i].rows) {
@@ -66,10 +68,12 @@ Neo4jStore::Neo4jStore(Options options) : database_(options.database) {
     configuration_error_ = uri.error();
     return;
   }
-  router_.emplace(*std::move(uri), Credentials{std::move(options.user), std::move(options.password)}, database_);
+  router_.emplace(*std::move(uri),
+                  Credentials{std::move(options.user), std::move(options.password)}, database_);
 }
 
-Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappings, Deadline deadline) {
+Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
+                           Deadline deadline) {
   std::set<std::string> schema{std::string(PipelineConstraint())};
   for (const MappingPtr& mapping : mappings) {
     for (std::string& statement : SchemaOf(*mapping)) schema.insert(std::move(statement));
@@ -99,8 +103,9 @@ Status Neo4jStore::Write(const Fence& fence, std::span<const RowWrite> rows, Dea
     RowTask task{plan, &row.newest->row, std::nullopt, -1, row.seq - 1, row.seq};
     if (row.newest->op != Operation::kDelete) {
       if (!row.newest->after) {
-        return MakeError("write", ErrorKind::kPermanent, kUnencodable,
-                         "row " + row.newest->row.key + " of " + plan->mapping->table + " has no image");
+        return MakeError(
+            "write", ErrorKind::kPermanent, kUnencodable,
+            "row " + row.newest->row.key + " of " + plan->mapping->table + " has no image");
       }
       task.image = *row.newest->after;
     }
@@ -115,7 +120,8 @@ Status Neo4jStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadl
   for (const RowUndo& row : rows) {
     const GraphPlan* plan = PlanOf(row.mapping);
     if (plan == nullptr) continue;
-    // Everything above the accepted version, up to the failed one, was written by the saga that is undone.
+    // Everything above the accepted version, up to the failed one, was written by the saga that is
+    // undone.
     RowTask task{plan, &row.row, std::nullopt, row.accepted_seq, row.failed_seq, row.failed_seq};
     if (row.accepted) {
       task.image = *row.accepted;
@@ -128,8 +134,8 @@ Status Neo4jStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadl
 
 Status Neo4jStore::Ping(Deadline deadline) { return RunAlone("RETURN 1", "ping", deadline); }
 
-Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position, std::string_view operation,
-                         Deadline deadline) {
+Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position,
+                         std::string_view operation, Deadline deadline) {
   if (tasks.empty()) return {};
   Result<BoltConnection*> connection = Connected(deadline);
   if (!connection.ok()) return connection.error();
@@ -148,19 +154,23 @@ Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t
       return error;
     }
   }
-  std::vector<Statement> statements{LockStatement(fence, position), GuardStatement(CheckEpoch(), fence)};
+  std::vector<Statement> statements{LockStatement(fence, position),
+                                    GuardStatement(CheckEpoch(), fence)};
   builder.Finish(statements);
   return RunFenced(statements, operation, deadline);
 }
 
-Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_view operation, Deadline deadline) {
+Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_view operation,
+                             Deadline deadline) {
   for (int attempt = 1;; ++attempt) {
-    TransactionOutcome outcome = connection_->RunTransaction(database_, statements, operation, deadline);
+    TransactionOutcome outcome =
+        connection_->RunTransaction(database_, statements, operation, deadline);
     Settle(outcome.error ? &*outcome.error : nullptr);
     if (!outcome.error) return CheckCounts(statements, outcome, operation);
 
     if (outcome.results.size() == kGuardIndex && outcome.error->native_code == kDivisionByZero) {
-      return MakeError(operation, ErrorKind::kPermanent, kFenced, "another epoch leads this pipeline");
+      return MakeError(operation, ErrorKind::kPermanent, kFenced,
+                       "another epoch leads this pipeline");
     }
     const std::chrono::milliseconds pause(
         std::uniform_int_distribution(kDeadlockPauseMinMs, kDeadlockPauseMaxMs)(jitter_));
@@ -171,10 +181,12 @@ Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_
   }
 }
 
-Status Neo4jStore::RunAlone(std::string_view cypher, std::string_view operation, Deadline deadline) {
+Status Neo4jStore::RunAlone(std::string_view cypher, std::string_view operation,
+                            Deadline deadline) {
   Result<BoltConnection*> connection = Connected(deadline);
   if (!connection.ok()) return connection.error();
-  Result<Records> records = (*connection)->Run(database_, Statement{cypher, NoParameters(), 0}, operation, deadline);
+  Result<Records> records =
+      (*connection)->Run(database_, Statement{cypher, NoParameters(), 0}, operation, deadline);
   Settle(records.ok() ? nullptr : &records.error());
   if (!records.ok()) return records.error();
   return {};
@@ -192,8 +204,10 @@ Result<BoltConnection*> Neo4jStore::Connected(Deadline deadline) {
 }
 
 void Neo4jStore::Settle(const StoreError* error) {
-  // Of what the server itself says, only a refused request and a lost race leave this the right server to ask again.
-  const bool keep = error == nullptr || error->kind == ErrorKind::kPermanent || error->native_code == kDeadlock;
+  // Of what the server itself says, only a refused request and a lost race leave this the right
+  // server to ask again.
+  const bool keep =
+      error == nullptr || error->kind == ErrorKind::kPermanent || error->native_code == kDeadlock;
   if (!keep || connection_->broken()) connection_.reset();
 }
 
@@ -202,7 +216,8 @@ void Neo4jStore::ForgetOldPlans() {
 }
 
 const GraphPlan* Neo4jStore::PlanOf(const MappingPtr& mapping) {
-  if (const auto found = plans_.find(mapping.get()); found != plans_.end()) return found->second.get();
+  if (const auto found = plans_.find(mapping.get()); found != plans_.end())
+    return found->second.get();
   std::unique_ptr<const GraphPlan> plan = MakePlan(mapping);
   if (plan == nullptr) return nullptr;
   return plans_.emplace(mapping.get(), std::move(plan)).first->second.get();

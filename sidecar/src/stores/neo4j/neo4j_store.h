@@ -1,8 +1,9 @@
 // The graph: nodes and relationships of attached rows in Neo4j.
 //
-// One call is one transaction, which first write-locks the pipeline's node and fails when the epoch is not ours: a stale
-// leader cannot write at all, and what is written and the position beside it stand or fall together. See cypher.h for what
-// the statements do and target_store.h for what each call promises.
+// One call is one transaction, which first write-locks the pipeline's node and fails when the epoch
+// is not ours: a stale leader cannot write at all, and what is written and the position beside it
+// stand or fall together. See cypher.h for what the statements do and target_store.h for what each
+// call promises.
 //
 // Used by one thread; owns its connection.
 #pragma once
@@ -33,7 +34,8 @@ class Neo4jStore : public TargetStore {
   explicit Neo4jStore(Options options);
 
   Store store() const override { return Store::kNeo4j; }
-  Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings, Deadline deadline) override;
+  Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
+                 Deadline deadline) override;
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
@@ -47,10 +49,11 @@ class Neo4jStore : public TargetStore {
   /// nullptr when the mapping has no graph part.
   const GraphPlan* PlanOf(const MappingPtr& mapping);
   /// Sorts, encodes and writes the tasks behind the fence.
-  Status Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position, std::string_view operation,
-               Deadline deadline);
+  Status Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position,
+               std::string_view operation, Deadline deadline);
   /// Runs the statements, the second of which guards the epoch; deadlocks are tried again.
-  Status RunFenced(std::span<const Statement> statements, std::string_view operation, Deadline deadline);
+  Status RunFenced(std::span<const Statement> statements, std::string_view operation,
+                   Deadline deadline);
   Status RunAlone(std::string_view cypher, std::string_view operation, Deadline deadline);
 
   std::string database_;

@@ -11,7 +11,8 @@ constexpr uint8_t kInt8 = 0xC8, kInt16 = 0xC9, kInt32 = 0xCA, kInt64 = 0xCB;
 constexpr uint8_t kBytes8 = 0xCC, kString8 = 0xD0, kList8 = 0xD4, kMap8 = 0xD8;
 constexpr uint8_t kTinyString = 0x80, kTinyList = 0x90, kTinyMap = 0xA0, kTinyStructure = 0xB0;
 
-constexpr uint8_t kDateTag = 'D', kLocalDateTimeTag = 'd', kDateTimeTag = 'I', kLegacyDateTimeTag = 'F';
+constexpr uint8_t kDateTag = 'D', kLocalDateTimeTag = 'd', kDateTimeTag = 'I',
+                  kLegacyDateTimeTag = 'F';
 
 class Reader {
  public:
@@ -23,7 +24,8 @@ class Reader {
     std::optional<uint64_t> first = Unsigned(1);
     if (!first || depth > kDepthMax) return std::nullopt;
     const auto marker = static_cast<uint8_t>(*first);
-    if (marker < 0x80 || marker >= 0xF0) return Value{static_cast<int64_t>(static_cast<int8_t>(marker))};
+    if (marker < 0x80 || marker >= 0xF0)
+      return Value{static_cast<int64_t>(static_cast<int8_t>(marker))};
     switch (marker & 0xF0) {
       case kTinyString: return ReadString(marker & 0x0F);
       case kTinyList: return ReadList(marker & 0x0F, depth);
@@ -44,7 +46,10 @@ class Reader {
         if (!bits) return std::nullopt;
         return Value{std::bit_cast<double>(*bits)};
       }
-      case kInt8: case kInt16: case kInt32: case kInt64: return ReadInt(1 << (marker - kInt8));
+      case kInt8:
+      case kInt16:
+      case kInt32:
+      case kInt64: return ReadInt(1 << (marker - kInt8));
       default: break;
     }
     // The remaining families have a length of 1, 2 or 4 bytes, told by the marker's last two bits.
@@ -93,7 +98,8 @@ class Reader {
   }
 
   std::optional<List> ReadItems(uint64_t size, int depth) {
-    // Each item is a byte at least: a length that promises more than there is must not reserve memory.
+    // Each item is a byte at least: a length that promises more than there is must not reserve
+    // memory.
     if (size > bytes_.size()) return std::nullopt;
     List items;
     items.reserve(size);
@@ -162,7 +168,8 @@ std::optional<Value> Decode(std::string_view& bytes) {
 }
 
 void Writer::BigEndian(uint64_t value, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8) Byte(static_cast<uint8_t>(value >> shift));
+  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
+    Byte(static_cast<uint8_t>(value >> shift));
 }
 
 void Writer::Header(size_t size, uint8_t tiny, uint8_t marker8) {

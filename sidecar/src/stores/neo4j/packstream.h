@@ -1,7 +1,8 @@
 // PackStream version 1, the encoding of Bolt's messages and values.
 //
-// A Writer appends to a string its caller owns; Decode reads one value. Neither keeps state between calls, so both may be
-// used from any thread. Rows are written straight to bytes: a Value is built only from what the server answers.
+// A Writer appends to a string its caller owns; Decode reads one value. Neither keeps state between
+// calls, so both may be used from any thread. Rows are written straight to bytes: a Value is built
+// only from what the server answers.
 #pragma once
 
 #include <cstdint>
@@ -28,7 +29,8 @@ struct Structure {
 };
 
 struct Value {
-  std::variant<std::monostate, bool, int64_t, double, std::string, Bytes, List, Map, Structure> data;
+  std::variant<std::monostate, bool, int64_t, double, std::string, Bytes, List, Map, Structure>
+      data;
 
   /// The value as a T, or nullptr when it is something else.
   template <typename T>
@@ -44,10 +46,12 @@ struct Value {
 /// Values nested deeper than this are refused: no answer we ask for comes near it.
 inline constexpr int kDepthMax = 64;
 
-/// Decodes the value at the start of `bytes` and moves `bytes` behind it. nullopt: malformed, cut short or too deep.
+/// Decodes the value at the start of `bytes` and moves `bytes` behind it. nullopt: malformed, cut
+/// short or too deep.
 std::optional<Value> Decode(std::string_view& bytes);
 
-/// Appends values. A list, map or structure is its header followed by as many elements (pairs, fields) as it announced.
+/// Appends values. A list, map or structure is its header followed by as many elements (pairs,
+/// fields) as it announced.
 class Writer {
  public:
   explicit Writer(std::string& out) : out_(out) {}
@@ -68,8 +72,8 @@ class Writer {
   void Date(int64_t days);
   /// A wall clock without zone, as seconds since 1970-01-01 00:00:00.
   void LocalDateTime(int64_t seconds, int64_t nanoseconds);
-  /// An instant, shown in UTC. `utc` is how Bolt 5 counts (seconds of the instant); Bolt 4.4 counts seconds of the wall
-  /// clock. At offset zero they are the same number under another tag.
+  /// An instant, shown in UTC. `utc` is how Bolt 5 counts (seconds of the instant); Bolt 4.4 counts
+  /// seconds of the wall clock. At offset zero they are the same number under another tag.
   void DateTimeUtc(int64_t seconds, int64_t nanoseconds, bool utc);
 
  private:

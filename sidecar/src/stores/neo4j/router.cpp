@@ -28,7 +28,8 @@ RoutingTable ParseRoutingTable(const packstream::Value& table) {
       Result<Address> address = ParseAddress(*name);
       if (!address.ok()) continue;
       if (role == "WRITE") parsed.writers.push_back(*address);
-      if (role == "ROUTE" && parsed.routers.size() < kRoutersMax) parsed.routers.push_back(*address);
+      if (role == "ROUTE" && parsed.routers.size() < kRoutersMax)
+        parsed.routers.push_back(*address);
     }
   }
   return parsed;
@@ -58,7 +59,8 @@ Result<std::unique_ptr<BoltConnection>> Router::OpenFrom(const Address& seed, De
   RoutingTable table = ParseRoutingTable(*answer);
   known_routers_ = table.routers;
   if (table.writers.empty()) {
-    return MakeError("route", ErrorKind::kTransient, kConnectFailed, "no server takes writes at the moment");
+    return MakeError("route", ErrorKind::kTransient, kConnectFailed,
+                     "no server takes writes at the moment");
   }
   if (std::ranges::find(table.writers, seed) != table.writers.end()) return connection;
   return BoltConnection::Open(table.writers.front(), uri_, credentials_, deadline);

@@ -1,8 +1,10 @@
-// Finds the server that takes writes: the one in the URI, or for neo4j:// the one its routing table names.
+// Finds the server that takes writes: the one in the URI, or for neo4j:// the one its routing table
+// names.
 //
-// Used by one thread. A table is fetched whenever a connection is opened and its routers are remembered, so that a cluster
-// is found again after the server in the URI has gone. A leader that steps down answers Neo.ClientError.Cluster.NotALeader:
-// the caller drops the connection and asks here again.
+// Used by one thread. A table is fetched whenever a connection is opened and its routers are
+// remembered, so that a cluster is found again after the server in the URI has gone. A leader that
+// steps down answers Neo.ClientError.Cluster.NotALeader: the caller drops the connection and asks
+// here again.
 #pragma once
 
 #include <memory>
@@ -24,7 +26,9 @@ RoutingTable ParseRoutingTable(const packstream::Value& table);
 class Router {
  public:
   Router(Uri uri, Credentials credentials, std::string database)
-      : uri_(std::move(uri)), credentials_(std::move(credentials)), database_(std::move(database)) {}
+      : uri_(std::move(uri)),
+        credentials_(std::move(credentials)),
+        database_(std::move(database)) {}
 
   /// A connection that takes writes.
   Result<std::unique_ptr<BoltConnection>> Open(Deadline deadline);

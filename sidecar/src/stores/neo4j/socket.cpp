@@ -52,12 +52,13 @@ Lookup Ask(const Address& address, int flags) {
   hints.ai_socktype = SOCK_STREAM;
   hints.ai_flags = flags | AI_NUMERICSERV;
   addrinfo* info = nullptr;
-  const int error = getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &info);
+  const int error =
+      getaddrinfo(address.host.c_str(), std::to_string(address.port).c_str(), &hints, &info);
   return Lookup{AddressInfo(error == 0 ? info : nullptr), error};
 }
 
-/// The resolver takes no deadline, so a name is looked up beside this thread and left behind when it takes too long; the
-/// resolver's own timeouts end it.
+/// The resolver takes no deadline, so a name is looked up beside this thread and left behind when
+/// it takes too long; the resolver's own timeouts end it.
 Result<AddressInfo> Resolve(const Address& address, Deadline deadline) {
   Lookup numeric = Ask(address, AI_NUMERICHOST);
   if (numeric.error == 0) return std::move(numeric.info);
@@ -69,7 +70,8 @@ Result<AddressInfo> Resolve(const Address& address, Deadline deadline) {
     return TimedOut("looking up " + address.host);
   }
   Lookup found = answer.get();
-  if (found.error != 0) return Failure(kConnectFailed, address.host + ": " + gai_strerror(found.error));
+  if (found.error != 0)
+    return Failure(kConnectFailed, address.host + ": " + gai_strerror(found.error));
   return std::move(found.info);
 }
 
@@ -104,7 +106,8 @@ Result<Socket> Socket::Connect(const Address& address, Deadline deadline) {
   for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next) ++left;
   int error = 0;
   for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next, --left) {
-    Socket candidate(socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, info->ai_protocol));
+    Socket candidate(
+        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, info->ai_protocol));
     if (candidate.descriptor_ < 0) {
       error = errno;
       continue;

@@ -1,6 +1,7 @@
 // A TCP connection whose every wait ends by a deadline.
 //
-// Owns its descriptor; used by one thread. Errors are transient: whoever knows that a commit was on its way says otherwise.
+// Owns its descriptor; used by one thread. Errors are transient: whoever knows that a commit was on
+// its way says otherwise.
 #pragma once
 
 #include <string_view>

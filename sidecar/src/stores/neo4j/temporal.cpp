@@ -11,7 +11,8 @@ constexpr size_t kYearDigitsMax = 7;
 std::optional<int64_t> TakeNumber(std::string_view& text, size_t digits_min, size_t digits_max) {
   int64_t number = 0;
   size_t digits = 0;
-  while (digits < text.size() && digits < digits_max && text[digits] >= '0' && text[digits] <= '9') {
+  while (digits < text.size() && digits < digits_max && text[digits] >= '0' &&
+         text[digits] <= '9') {
     number = number * 10 + (text[digits++] - '0');
   }
   if (digits < digits_min) return std::nullopt;
@@ -25,7 +26,8 @@ bool TakeChar(std::string_view& text, char expected) {
   return true;
 }
 
-/// Days since 1970-01-01, by eras of 400 years that begin in March: std::chrono::year ends at 32767.
+/// Days since 1970-01-01, by eras of 400 years that begin in March: std::chrono::year ends at
+/// 32767.
 int64_t DaysFromCivil(int64_t year, int64_t month, int64_t day) {
   if (month <= 2) --year;
   const int64_t era = (year >= 0 ? year : year - 399) / 400;
@@ -42,14 +44,16 @@ bool TakeEra(std::string_view& text) {
 }
 
 std::optional<int64_t> TakeDate(std::string_view& text, bool before_christ) {
+  const bool negative = TakeChar(text, '-');
   const auto year = TakeNumber(text, 4, kYearDigitsMax);
   if (!year || !TakeChar(text, '-')) return std::nullopt;
   const auto month = TakeNumber(text, 2, 2);
   if (!month || !TakeChar(text, '-')) return std::nullopt;
   const auto day = TakeNumber(text, 2, 2);
   if (!day || *month < 1 || *month > 12 || *day < 1 || *day > 31) return std::nullopt;
-  // There is no year 0: 1 BC comes before 1 AD.
-  return DaysFromCivil(before_christ ? 1 - *year : *year, *month, *day);
+  // Counted as BC there is no year 0: 1 BC comes before 1 AD.
+  const int64_t astronomical = before_christ ? 1 - *year : negative ? -*year : *year;
+  return DaysFromCivil(astronomical, *month, *day);
 }
 
 std::optional<Moment> TakeTime(std::string_view& text) {

@@ -18,8 +18,12 @@ class PlainTransport : public Transport {
  public:
   explicit PlainTransport(Socket socket) : socket_(std::move(socket)) {}
 
-  Status Write(std::string_view data, Deadline deadline) override { return socket_.Send(data, deadline); }
-  Status Read(std::string& into, Deadline deadline) override { return socket_.Receive(into, deadline); }
+  Status Write(std::string_view data, Deadline deadline) override {
+    return socket_.Send(data, deadline);
+  }
+  Status Read(std::string& into, Deadline deadline) override {
+    return socket_.Receive(into, deadline);
+  }
   Status ReadAvailable(std::string& into) override { return socket_.ReceiveAvailable(into); }
 
  private:
@@ -50,7 +54,8 @@ StoreError TlsError(SSL* session) {
   return MakeError("connect", ErrorKind::kTransient, kTlsFailed, std::move(message));
 }
 
-/// OpenSSL works on memory here and the socket moves the bytes: so deadlines hold, and a broken pipe raises no signal.
+/// OpenSSL works on memory here and the socket moves the bytes: so deadlines hold, and a broken
+/// pipe raises no signal.
 class TlsTransport : public Transport {
  public:
   explicit TlsTransport(Socket socket) : socket_(std::move(socket)) {}
@@ -73,7 +78,8 @@ class TlsTransport : public Transport {
       // In pieces, so that the encrypted copy of a large flush never stands in memory whole.
       const std::string_view piece = data.substr(0, kPieceBytes);
       size_t written = 0;
-      if (SSL_write_ex(session_.get(), piece.data(), piece.size(), &written) != 1) return TlsError(session_.get());
+      if (SSL_write_ex(session_.get(), piece.data(), piece.size(), &written) != 1)
+        return TlsError(session_.get());
       data.remove_prefix(written);
       if (Status status = SendPending(deadline); !status.ok()) return status;
     }
@@ -101,7 +107,8 @@ class TlsTransport : public Transport {
   bool SetUp(const std::string& host, bool verify) {
     ERR_clear_error();
     context_.reset(SSL_CTX_new(TLS_client_method()));
-    if (!context_ || SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION) != 1) return false;
+    if (!context_ || SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION) != 1)
+      return false;
     if (verify && SSL_CTX_set_default_verify_paths(context_.get()) != 1) return false;
     SSL_CTX_set_verify(context_.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
 
@@ -116,11 +123,13 @@ class TlsTransport : public Transport {
     SSL_set_bio(session_.get(), incoming_, outgoing_);
     SSL_set_connect_state(session_.get());
 
-    // A certificate names an IP address in another field than a host, and SNI takes only host names.
+    // A certificate names an IP address in another field than a host, and SNI takes only host
+    // names.
     std::array<unsigned char, sizeof(in6_addr)> binary;
     const bool numeric = inet_pton(AF_INET, host.c_str(), binary.data()) == 1 ||
                          inet_pton(AF_INET6, host.c_str(), binary.data()) == 1;
-    if (numeric) return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session_.get()), host.c_str()) == 1;
+    if (numeric)
+      return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(session_.get()), host.c_str()) == 1;
     return SSL_set_tlsext_host_name(session_.get(), host.c_str()) == 1 &&
            SSL_set1_host(session_.get(), host.c_str()) == 1;
   }
@@ -164,10 +173,12 @@ class TlsTransport : public Transport {
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> Transport::Connect(const Address& address, Security security, Deadline deadline) {
+Result<std::unique_ptr<Transport>> Transport::Connect(const Address& address, Security security,
+                                                      Deadline deadline) {
   Result<Socket> socket = Socket::Connect(address, deadline);
   if (!socket.ok()) return socket.error();
-  if (security == Security::kPlain) return std::unique_ptr<Transport>(new PlainTransport(*std::move(socket)));
+  if (security == Security::kPlain)
+    return std::unique_ptr<Transport>(new PlainTransport(*std::move(socket)));
   auto transport = std::make_unique<TlsTransport>(*std::move(socket));
   Status status = transport->Handshake(address.host, security == Security::kTls, deadline);
   if (!status.ok()) return status.error();

@@ -16,11 +16,13 @@ namespace apex::neo4j {
 class Transport {
  public:
   /// Connects and, where asked, agrees on TLS 1.2 or newer.
-  static Result<std::unique_ptr<Transport>> Connect(const Address& address, Security security, Deadline deadline);
+  static Result<std::unique_ptr<Transport>> Connect(const Address& address, Security security,
+                                                    Deadline deadline);
 
   virtual ~Transport() = default;
 
-  /// Sends all of `data`. What the server answers meanwhile waits in the system's buffers: answers to one flush are small.
+  /// Sends all of `data`. What the server answers meanwhile waits in the system's buffers: answers
+  /// to one flush are small.
   virtual Status Write(std::string_view data, Deadline deadline) = 0;
   /// Waits for something to come and appends it.
   virtual Status Read(std::string& into, Deadline deadline) = 0;

@@ -16,9 +16,12 @@ struct Scheme {
 };
 
 constexpr std::array kSchemes = {
-    Scheme{"bolt", false, Security::kPlain},         Scheme{"neo4j", true, Security::kPlain},
-    Scheme{"bolt+s", false, Security::kTls},         Scheme{"neo4j+s", true, Security::kTls},
-    Scheme{"bolt+ssc", false, Security::kTlsUnverified}, Scheme{"neo4j+ssc", true, Security::kTlsUnverified},
+    Scheme{"bolt", false, Security::kPlain},
+    Scheme{"neo4j", true, Security::kPlain},
+    Scheme{"bolt+s", false, Security::kTls},
+    Scheme{"neo4j+s", true, Security::kTls},
+    Scheme{"bolt+ssc", false, Security::kTlsUnverified},
+    Scheme{"neo4j+ssc", true, Security::kTlsUnverified},
 };
 
 StoreError Invalid(std::string what) {
@@ -31,7 +34,8 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseQuery(std::string_
     const std::string_view pair = query.substr(0, query.find('&'));
     query.remove_prefix(std::min(query.size(), pair.size() + 1));
     const size_t equals = pair.find('=');
-    if (equals == std::string_view::npos || equals == 0) return Invalid("expected name=value after '?'");
+    if (equals == std::string_view::npos || equals == 0)
+      return Invalid("expected name=value after '?'");
     pairs.emplace_back(pair.substr(0, equals), pair.substr(equals + 1));
   }
   return pairs;
@@ -71,12 +75,18 @@ Result<Address> ParseAddress(std::string_view text) {
 
 Result<Uri> ParseUri(std::string_view text) {
   const size_t separator = text.find("://");
-  const std::string_view name = separator == std::string_view::npos ? text : text.substr(0, separator);
+  const std::string_view name =
+      separator == std::string_view::npos ? text : text.substr(0, separator);
   const auto* scheme = std::ranges::find(kSchemes, name, &Scheme::name);
   if (separator == std::string_view::npos || scheme == kSchemes.end()) {
-    return Invalid("expected bolt://, bolt+s://, bolt+ssc://, neo4j://, neo4j+s:// or neo4j+ssc://, a host and a port");
+    return Invalid(
+        "expected bolt://, bolt+s://, bolt+ssc://, neo4j://, neo4j+s:// or neo4j+ssc://, a host "
+        "and a port");
   }
-  Uri uri{.address = {}, .security = scheme->security, .routing = scheme->routing, .routing_context = {}};
+  Uri uri{.address = {},
+          .security = scheme->security,
+          .routing = scheme->routing,
+          .routing_context = {}};
 
   std::string_view rest = text.substr(separator + 3);
   if (const size_t question = rest.find('?'); question != std::string_view::npos) {
@@ -87,8 +97,10 @@ Result<Uri> ParseUri(std::string_view text) {
     rest = rest.substr(0, question);
   }
   if (rest.ends_with('/')) rest.remove_suffix(1);
-  if (rest.find('@') != std::string_view::npos) return Invalid("user and password do not belong in the URI");
-  if (rest.find('/') != std::string_view::npos) return Invalid("the database's name does not belong in the URI");
+  if (rest.find('@') != std::string_view::npos)
+    return Invalid("user and password do not belong in the URI");
+  if (rest.find('/') != std::string_view::npos)
+    return Invalid("the database's name does not belong in the URI");
   Result<Address> address = ParseAddress(rest);
   if (!address.ok()) return address.error();
   uri.address = *std::move(address);

@@ -33,10 +33,12 @@ struct Uri {
   Address address;
   Security security = Security::kPlain;
   bool routing = false;  ///< neo4j://: the server is asked who takes writes.
-  std::vector<std::pair<std::string, std::string>> routing_context;  ///< The query of a neo4j:// URI.
+  std::vector<std::pair<std::string, std::string>>
+      routing_context;  ///< The query of a neo4j:// URI.
 };
 
-/// The error is permanent and says what is wrong without repeating a password that stands in the text.
+/// The error is permanent and says what is wrong without repeating a password that stands in the
+/// text.
 Result<Uri> ParseUri(std::string_view text);
 
 }  // namespace apex::neo4j
