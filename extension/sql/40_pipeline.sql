@@ -139,14 +139,41 @@ CREATE TRIGGER start_cursor BEFORE INSERT ON apex.pipeline
 
 -- ---- Leadership ----
 
-CREATE FUNCTION apex.raise_fenced() RETURNS void
+-- A transaction that stays open anywhere keeps every version that this row has had since. The newest one stands last in the
+-- index, so walking it backwards finds it at once, where a plain lookup would pass by all the dead ones.
+CREATE FUNCTION apex.current_pipeline(pipeline text, epoch bigint) RETURNS apex.pipeline
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
+DECLARE
+  p apex.pipeline;
 BEGIN
-  RAISE EXCEPTION 'apex: this epoch no longer leads' USING ERRCODE = 'AX001';
+  SELECT * INTO p FROM apex.pipeline l WHERE l.name >= pipeline AND l.name <= pipeline ORDER BY l.name DESC LIMIT 1;
+  IF p.epoch IS DISTINCT FROM epoch THEN
+    RAISE EXCEPTION 'apex: this epoch no longer leads' USING ERRCODE = 'AX001';
+  END IF;
+  RETURN p;
 END
 $$;
-COMMENT ON FUNCTION apex.raise_fenced() IS 'What every call of a replaced leader ends in';
+COMMENT ON FUNCTION apex.current_pipeline(text, bigint) IS 'The row of a pipeline. Error AX001 when the epoch no longer leads.';
+
+CREATE FUNCTION apex.lock_pipeline(pipeline text, epoch bigint) RETURNS tid
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+DECLARE
+  p record;
+BEGIN
+  SELECT l.ctid AS place, l.epoch INTO p FROM apex.pipeline l
+    WHERE l.name >= pipeline AND l.name <= pipeline ORDER BY l.name DESC LIMIT 1 FOR NO KEY UPDATE;
+  IF p.epoch IS DISTINCT FROM epoch THEN
+    RAISE EXCEPTION 'apex: this epoch no longer leads' USING ERRCODE = 'AX001';
+  END IF;
+  RETURN p.place;
+END
+$$;
+COMMENT ON FUNCTION apex.lock_pipeline(text, bigint) IS
+  'Locks the row of a pipeline and says where it is: valid as long as the lock is held. Error AX001 when the epoch no longer leads.';
 
 CREATE FUNCTION apex.lead(pipeline text, leader text, lease_ms int,
                           OUT epoch bigint, OUT another_history boolean, OUT settled bigint, OUT handed_out bigint,
@@ -216,11 +243,16 @@ COMMENT ON FUNCTION apex.lead(text, text, int) IS
 CREATE FUNCTION apex.heartbeat(pipeline text, epoch bigint) RETURNS boolean
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  place tid;
 BEGIN
   -- Losing one in a crash only makes the leader look late.
   PERFORM set_config('synchronous_commit', 'off', true);
-  UPDATE apex.pipeline l SET heartbeat = clock_timestamp() WHERE l.name = heartbeat.pipeline AND l.epoch = heartbeat.epoch;
-  RETURN FOUND;
+  place := apex.lock_pipeline(pipeline, epoch);
+  UPDATE apex.pipeline l SET heartbeat = clock_timestamp() WHERE l.ctid = place;
+  RETURN true;
+EXCEPTION WHEN SQLSTATE 'AX001' THEN
+  RETURN false;
 END
 $$;
 COMMENT ON FUNCTION apex.heartbeat(text, bigint) IS 'A sign of life of the leader; false when the epoch no longer leads';
@@ -288,11 +320,9 @@ DECLARE
   idle_max CONSTANT bigint := 4096;
   p apex.pipeline;
   opening boolean;
+  place tid;
 BEGIN
-  SELECT * INTO p FROM apex.pipeline l WHERE l.name = read_piece.pipeline AND l.epoch = read_piece.epoch;
-  IF NOT FOUND THEN
-    PERFORM apex.raise_fenced();
-  END IF;
+  p := apex.current_pipeline(pipeline, epoch);
   opening := p.to_snapshot IS NULL;
   IF opening THEN
     -- In this order. What the snapshot sees drew its seq before the position is read, and what gets an xid after the
@@ -301,6 +331,19 @@ BEGIN
     p.to_position := coalesce(pg_sequence_last_value('apex.outbox_seq'), 0);
     p.to_ceiling := apex.next_xid();
   END IF;
+
+  -- What is not needed is not written, and a lock is a write.
+  PERFORM FROM apex.batch_events(p, after_seq, upto_seq, 1);
+  IF NOT FOUND THEN
+    IF opening AND p.to_position > p.position + idle_max THEN
+      place := apex.lock_pipeline(pipeline, epoch);
+      UPDATE apex.pipeline l
+         SET from_snapshot = p.to_snapshot, from_ceiling = p.to_ceiling, position = p.to_position
+       WHERE l.ctid = place;
+    END IF;
+    RETURN;
+  END IF;
+  place := apex.lock_pipeline(pipeline, epoch);
 
   -- Durable before anything is written elsewhere; the flush also covers every commit that the snapshot sees.
   PERFORM set_config('synchronous_commit', 'on', true);
@@ -314,7 +357,7 @@ BEGIN
       UPDATE apex.pipeline l
          SET to_snapshot = p.to_snapshot, to_position = p.to_position, to_ceiling = p.to_ceiling,
              handed_out = greatest(l.handed_out, f.seq)
-        FROM finish f WHERE l.name = p.name AND l.epoch = p.epoch AND f.seq IS NOT NULL
+        FROM finish f WHERE l.ctid = place
     ), rest AS (
       SELECT ahead.* FROM finish f
         CROSS JOIN LATERAL apex.batch_events(p, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END) ahead
@@ -322,18 +365,6 @@ BEGIN
           IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
     )
     SELECT * FROM piece UNION ALL SELECT * FROM rest ORDER BY seq;
-
-  IF FOUND THEN
-    -- The update above finds nothing when a successor came in between.
-    PERFORM FROM apex.pipeline l WHERE l.name = p.name AND l.epoch = p.epoch;
-    IF NOT FOUND THEN
-      PERFORM apex.raise_fenced();
-    END IF;
-  ELSIF opening AND p.to_position > p.position + idle_max THEN
-    UPDATE apex.pipeline l
-       SET from_snapshot = p.to_snapshot, from_ceiling = p.to_ceiling, position = p.to_position
-     WHERE l.name = p.name AND l.epoch = p.epoch;
-  END IF;
 END
 $$;
 COMMENT ON FUNCTION apex.read_piece(text, bigint, bigint, int, bigint) IS
@@ -344,14 +375,12 @@ CREATE FUNCTION apex.checkpoint(pipeline text, epoch bigint, settled bigint, sup
 AS $$
 DECLARE
   p apex.pipeline;
+  place tid;
 BEGIN
   -- One that a crash loses is repeated after the replay. It is never older than the next batch, whose commit is flushed.
   PERFORM set_config('synchronous_commit', 'off', true);
-  SELECT * INTO p FROM apex.pipeline l
-   WHERE l.name = checkpoint.pipeline AND l.epoch = checkpoint.epoch FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    PERFORM apex.raise_fenced();
-  END IF;
+  place := apex.lock_pipeline(pipeline, epoch);
+  SELECT * INTO p FROM apex.pipeline WHERE ctid = place;
   IF close AND checkpoint.settled < p.handed_out THEN
     RAISE EXCEPTION 'apex: a batch that is settled up to % cannot be closed, % was handed out', checkpoint.settled, p.handed_out
       USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -361,9 +390,9 @@ BEGIN
     UPDATE apex.pipeline l
        SET from_snapshot = l.to_snapshot, from_ceiling = l.to_ceiling, position = l.to_position,
            to_snapshot = NULL, to_ceiling = NULL, to_position = NULL, settled = 0, handed_out = 0
-     WHERE l.name = p.name;
+     WHERE l.ctid = place;
   ELSIF p.to_snapshot IS NOT NULL AND checkpoint.settled > p.settled THEN
-    UPDATE apex.pipeline l SET settled = checkpoint.settled WHERE l.name = p.name;
+    UPDATE apex.pipeline l SET settled = checkpoint.settled WHERE l.ctid = place;
   END IF;
 
   IF jsonb_array_length(superseded) > 0 THEN
@@ -410,11 +439,7 @@ DECLARE
   saga_id CONSTANT uuid := saga ->> 'id';
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
-  PERFORM FROM apex.pipeline l
-    WHERE l.name = record_failure.pipeline AND l.epoch = record_failure.epoch FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    PERFORM apex.raise_fenced();
-  END IF;
+  PERFORM apex.lock_pipeline(record_failure.pipeline, record_failure.epoch);
 
   INSERT INTO apex.saga (id, pipeline, relation, key, xids, steps, failed_step, error_type, native_code, error, traceparent)
   SELECT saga_id, record_failure.pipeline, s.relation::regclass, s.key, s.xids, s.steps, s.failed_step, s.error_type,
@@ -452,11 +477,7 @@ CREATE FUNCTION apex.settle_failure(pipeline text, epoch bigint, saga uuid, stat
 AS $$
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
-  PERFORM FROM apex.pipeline l
-    WHERE l.name = settle_failure.pipeline AND l.epoch = settle_failure.epoch FOR NO KEY UPDATE;
-  IF NOT FOUND THEN
-    PERFORM apex.raise_fenced();
-  END IF;
+  PERFORM apex.lock_pipeline(settle_failure.pipeline, settle_failure.epoch);
   UPDATE apex.saga s SET state = settle_failure.state, settled_at = clock_timestamp() WHERE s.id = settle_failure.saga;
   IF settle_failure.state = 'parked' THEN
     UPDATE apex.saga_event e SET before = NULL, after = NULL, embedding = NULL, old_embedding = NULL
@@ -468,7 +489,8 @@ COMMENT ON FUNCTION apex.settle_failure(text, bigint, uuid, text) IS
   'Ends a compensation as parked, which erases the images of its events, or compensation_failed';
 
 REVOKE ALL ON FUNCTION
-  apex.next_xid(), apex.current_history(), apex.start_cursor(), apex.raise_fenced(),
+  apex.next_xid(), apex.current_history(), apex.start_cursor(),
+  apex.current_pipeline(text, bigint), apex.lock_pipeline(text, bigint),
   apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint),
   apex.batch_events(apex.pipeline, bigint, bigint, int), apex.read_piece(text, bigint, bigint, int, bigint),
   apex.checkpoint(text, bigint, bigint, jsonb, boolean), apex.delete_empty_sagas(text), apex.undo_rows(uuid),

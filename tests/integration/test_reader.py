@@ -487,6 +487,43 @@ def test_the_window_of_a_dead_leader_is_what_it_may_have_written(dsn: str, reade
     successor.pg.close()
 
 
+def test_a_long_transaction_elsewhere_does_not_slow_the_cursor_down(sessions: Sessions, reader: Reader) -> None:
+    """It keeps every version of the pipeline's row, and yet a call touches few pages."""
+    long = sessions()
+    long.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    long.execute("SELECT count(*) FROM documents")
+
+    def pages_touched() -> int:
+        call = "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT apex.heartbeat('default', %s)"
+        return reader.pg.execute(call, [reader.epoch]).fetchone()[0][0]["Plan"]["Shared Hit Blocks"]
+
+    # The least of some: now and then one fills a cache or finds its page full.
+    before = min(pages_touched() for _ in range(10))
+    for _ in range(3000):
+        reader.pg.execute("SELECT apex.heartbeat('default', %s)", [reader.epoch])
+    after = min(pages_touched() for _ in range(10))
+    assert after < before + 20, f"{before} pages before, {after} after"
+
+
+def test_heartbeats_do_not_get_in_the_way_of_reading(dsn: str, reader: Reader) -> None:
+    """Both update the same row from two sessions: neither loses the other's update or fails."""
+    over = threading.Event()
+
+    def beat() -> None:
+        with psycopg.connect(dsn, autocommit=True) as pg:
+            while not over.is_set():
+                assert pg.execute("SELECT apex.heartbeat('default', %s)", [reader.epoch]).fetchone()[0]
+
+    beating = threading.Thread(target=beat)
+    beating.start()
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        for number in range(300):
+            pg.execute("INSERT INTO documents VALUES (%s)", [number])
+            assert keys(reader.batch()) == [number]
+    over.set()
+    beating.join()
+
+
 # ---- Another history ----
 
 
