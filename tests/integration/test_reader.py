@@ -18,7 +18,7 @@ import psycopg
 import pytest
 from psycopg.rows import namedtuple_row
 
-from stores import Postgres, runtime_directory
+from stores import SIDECAR_ROLE, Postgres, runtime_directory
 
 Sessions = Callable[[], psycopg.Connection]
 
@@ -79,7 +79,7 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Postgres]:
-    server = Postgres(runtime_directory("reader") / "postgres", settings={"max_prepared_transactions": "20"})
+    server = Postgres(runtime_directory("reader") / str(os.getpid()))
     server.start()
     with server.connect() as admin:
         admin.execute("CREATE DATABASE documents_attached")
@@ -427,6 +427,25 @@ def test_a_batch_that_is_not_settled_cannot_be_closed(dsn: str, reader: Reader) 
 
 
 # ---- Leadership ----
+
+
+def test_the_sidecars_role_can_do_its_work_with_its_grant_alone(cluster: Postgres, dsn: str) -> None:
+    database = dsn.rpartition("/")[2]
+    stranger = Reader(cluster.sidecar_dsn_of(database))
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        stranger.lead()
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("SELECT apex.grant_sidecar(%s)", [SIDECAR_ROLE])
+        stranger.lead()
+        pg.execute("INSERT INTO documents VALUES (1)")
+    assert keys(stranger.batch()) == [1]
+    assert stranger.pg.execute("SELECT apex.heartbeat('default', %s)", [stranger.epoch]).fetchone()[0]
+    for read in ("SELECT * FROM apex.mapping", "SELECT * FROM apex.saga", "SELECT * FROM apex.saga_row",
+                 "SELECT * FROM apex.undo_rows('00000000-0000-7000-8000-000000000000')"):
+        stranger.pg.execute(read)
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        stranger.pg.execute("UPDATE apex.pipeline SET epoch = 0")
+    stranger.pg.close()
 
 
 def test_a_second_leader_waits_until_the_first_is_late(dsn: str, reader: Reader) -> None:
