@@ -20,7 +20,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::Not;
 
-/// Listens on a free loopback port, accepts one connection and serves it as `serve` says.
+/// Listens on a free loopback port and serves one connection after the other as `serve` says.
 class FakeServer {
  public:
   explicit FakeServer(std::function<void(int fd)> serve)
@@ -34,10 +34,10 @@ class FakeServer {
     getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this, serve = std::move(serve)] {
-      const int fd = accept(listener_, nullptr, nullptr);
-      if (fd < 0) return;
-      serve(fd);
-      close(fd);
+      for (int fd = 0; (fd = accept(listener_, nullptr, nullptr)) >= 0;) {
+        serve(fd);
+        close(fd);
+      }
     });
   }
   ~FakeServer() {
@@ -65,6 +65,12 @@ void Drain(int fd) {
 
 void Answer(int fd, std::string_view bytes) {
   EXPECT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
+}
+
+/// Answers the three scripts that every connection loads first.
+void LoadScripts(int fd) {
+  char buffer[8192];
+  for (int i = 0; i < 3 && recv(fd, buffer, sizeof buffer, 0) > 0; ++i) Answer(fd, "$1\r\nx\r\n");
 }
 
 std::unique_ptr<RedisStore> StoreAt(const std::string& uri) {
@@ -126,12 +132,7 @@ TEST(RedisStoreTest, ReturnsByItsDeadlineWhenTheServerTricklesItsAnswer) {
 
 TEST(RedisStoreTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostAfterSending) {
   const FakeServer cutting([](int fd) {
-    // Three scripts are loaded, one answer each; then PING arrives and finds a closed door.
-    for (int i = 0; i < 3; ++i) {
-      char buffer[8192];
-      recv(fd, buffer, sizeof buffer, 0);
-      Answer(fd, "$1\r\nx\r\n");
-    }
+    LoadScripts(fd);  // Then PING arrives and finds a closed door.
     char buffer[64];
     recv(fd, buffer, sizeof buffer, 0);
   });
@@ -152,6 +153,40 @@ TEST(RedisStoreTest, TakesARefusedHandshakeForTheServersCondition) {
   ASSERT_FALSE(pinged.ok());
   EXPECT_EQ(pinged.error().kind, ErrorKind::kTransient);
   EXPECT_EQ(pinged.error().native_code, "ERR");
+}
+
+TEST(RedisStoreTest, GoesOnWithAScanPassThatItsDeadlineCutShort) {
+  std::vector<std::string> scans;
+  FakeServer slow([&scans](int fd) {
+    LoadScripts(fd);
+    char buffer[4096];
+    for (ssize_t got = 0; (got = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
+      scans.emplace_back(buffer, static_cast<size_t>(got));
+      if (scans.size() == 1) Answer(fd, "*2\r\n$2\r\n17\r\n*0\r\n");
+      if (scans.size() >= 3) Answer(fd, "*2\r\n$1\r\n0\r\n*0\r\n");
+    }
+  });
+  auto mapping = std::make_shared<TableMapping>();
+  mapping->columns = {{.name = "id", .kind = ColumnKind::kInt}};
+  mapping->cache.emplace();
+  mapping->cache->invalidate = {"query:*{id}*"};
+  auto change = std::make_shared<Change>();
+  change->mapping = mapping;
+  change->row = {.relation = 1, .key = "[1]"};
+  change->after = R"({"id": 1})";
+  const RowWrite row{.seq = 1, .newest = change, .changes = {change}};
+
+  auto store = StoreAt(slow.uri());
+  const Status cut = store->Write({}, {&row, 1}, Deadline::After(milliseconds(200)));
+  ASSERT_FALSE(cut.ok());
+  EXPECT_EQ(cut.error().kind, ErrorKind::kUnknownOutcome);
+  EXPECT_TRUE(store->Write({}, {&row, 1}, Deadline::After(milliseconds(5000))).ok());
+  EXPECT_TRUE(store->Write({}, {&row, 1}, Deadline::After(milliseconds(5000))).ok());
+  store.reset();
+  ASSERT_EQ(scans.size(), 4U);
+  EXPECT_THAT(scans[1], HasSubstr("\r\n17\r\n"));
+  EXPECT_THAT(scans[2], HasSubstr("\r\n17\r\n")) << "the page without an answer is asked for again";
+  EXPECT_THAT(scans[3], HasSubstr("\r\n0\r\n")) << "a pass that ended starts anew";
 }
 
 TEST(RedisStoreTest, PrepareSaysWhichTemplateIsAtFaultBeforeAnythingIsSent) {

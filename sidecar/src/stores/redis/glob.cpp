@@ -127,7 +127,8 @@ bool GlobMatch(std::string_view pattern, std::string_view text) {
   return pattern.find_first_not_of('*', at) == std::string_view::npos;
 }
 
-PatternSet::PatternSet(std::vector<std::string> patterns) : patterns_(std::move(patterns)) {
+PatternSet::PatternSet(std::vector<std::string> patterns)
+    : patterns_(std::move(patterns)), scan_pattern_(CommonPattern(patterns_)) {
   std::vector<std::vector<std::string>> runs;
   std::unordered_map<std::string, size_t> shared_by;
   for (const std::string& pattern : patterns_) {
@@ -161,11 +162,11 @@ bool PatternSet::Matches(std::string_view key) const {
   return false;
 }
 
-std::string PatternSet::ScanPattern() const {
-  if (patterns_.size() == 1) return patterns_.front();
-  if (patterns_.empty()) return "";
-  std::string common = LiteralPrefix(patterns_.front());
-  for (const std::string& pattern : patterns_) {
+std::string PatternSet::CommonPattern(const std::vector<std::string>& patterns) {
+  if (patterns.size() == 1) return patterns.front();
+  if (patterns.empty()) return "";
+  std::string common = LiteralPrefix(patterns.front());
+  for (const std::string& pattern : patterns) {
     const std::string prefix = LiteralPrefix(pattern);
     const auto differ = std::ranges::mismatch(common, prefix);
     common.erase(differ.in1, common.end());

@@ -31,7 +31,7 @@ class PatternSet {
 
   /// A pattern for SCAN that every key of interest matches: the only pattern, or the common
   /// beginning of all.
-  std::string ScanPattern() const;
+  const std::string& ScanPattern() const { return scan_pattern_; }
 
  private:
   struct Hash : std::hash<std::string_view> {
@@ -39,9 +39,12 @@ class PatternSet {
   };
   using ByRun = std::unordered_map<std::string, std::vector<size_t>, Hash, std::equal_to<>>;
 
+  static std::string CommonPattern(const std::vector<std::string>& patterns);
+
   std::vector<std::string> patterns_;
-  std::map<size_t, ByRun>
-      by_run_length_;  ///< Patterns by one of their runs, in one table a run length.
+  std::string scan_pattern_;
+  /// Patterns by one of their runs, in one table a run length.
+  std::map<size_t, ByRun> by_run_length_;
   std::vector<size_t> without_run_;
 };
 

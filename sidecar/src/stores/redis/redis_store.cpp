@@ -271,30 +271,43 @@ Status RedisStore::UnlinkMatches(std::string_view operation, const std::set<std:
                                  Deadline deadline) {
   if (patterns.empty()) return {};
   const PatternSet set({patterns.begin(), patterns.end()});
-  const std::string scan_pattern = set.ScanPattern();
-  std::string cursor = "0";
-  std::vector<Command> commands;
+  std::string cursor = patterns == interrupted_.patterns ? interrupted_.cursor : "0";
+  interrupted_ = {};
   do {
-    // The removals of one page travel with the request for the next.
-    commands.push_back({"SCAN", cursor, "MATCH", scan_pattern, "COUNT", kScanCount});
-    auto replies = connection_.Run(operation, commands, deadline);
-    if (!replies.ok()) return replies.error();
-    const Reply& page = replies->back();
-    if (page.elements.size() != 2) {
-      return ClientError(operation, ErrorKind::kUnknownOutcome, "apex.protocol",
-                         "SCAN answered without a cursor");
+    Result<std::string> next = UnlinkPage(operation, set, cursor, deadline);
+    if (!next.ok()) {
+      // Only after a timeout: another failure may mean another server, where the cursor says
+      // nothing.
+      if (next.error().native_code == kTimeout) interrupted_ = {patterns, cursor};
+      return next.error();
     }
-    cursor = page.elements[0].text;
-    std::vector<std::string> matches;
-    for (const Reply& key : page.elements[1].elements) {
-      if (set.Matches(key.text)) matches.push_back(key.text);
-    }
-    commands.clear();
-    AppendUnlinks(matches, commands);
+    cursor = *std::move(next);
   } while (cursor != "0");
-  if (commands.empty()) return {};
-  auto replies = connection_.Run(operation, commands, deadline);
-  return replies.ok() ? Status() : Status(replies.error());
+  return {};
+}
+
+Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
+                                           const std::string& cursor, Deadline deadline) {
+  const Command scan{"SCAN", cursor, "MATCH", patterns.ScanPattern(), "COUNT", kScanCount};
+  auto page = connection_.Run(operation, {&scan, 1}, deadline);
+  if (!page.ok()) return page.error();
+  const std::vector<Reply>& parts = page->front().elements;
+  if (parts.size() != 2) {
+    return ClientError(operation, ErrorKind::kUnknownOutcome, "apex.protocol",
+                       "SCAN answered without a cursor");
+  }
+  std::vector<std::string> matches;
+  for (const Reply& key : parts[1].elements) {
+    if (patterns.Matches(key.text)) matches.push_back(key.text);
+  }
+  std::vector<Command> unlinks;
+  AppendUnlinks(matches, unlinks);
+  if (!unlinks.empty()) {
+    if (auto unlinked = connection_.Run(operation, unlinks, deadline); !unlinked.ok()) {
+      return unlinked.error();
+    }
+  }
+  return parts[0].text;
 }
 
 }  // namespace apex::redis

@@ -15,6 +15,7 @@
 #include "core/target_store.h"
 #include "stores/redis/cache_plan.h"
 #include "stores/redis/connection.h"
+#include "stores/redis/glob.h"
 #include "stores/redis/scripts.h"
 
 namespace apex::redis {
@@ -54,14 +55,24 @@ class RedisStore : public CacheStore {
   void GatherEvents(const TableMapping& mapping, const RowId& row, bool deleted, Work& work) const;
   Command Invoke(Script script, const std::string& key, std::vector<std::string> arguments) const;
   Status Carry(std::string_view operation, Work work, Deadline deadline);
-  /// One pass over the keys for all patterns.
+  /// One pass over the keys for all patterns. A pass that its deadline cut short goes on where it
+  /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::set<std::string>& patterns,
                        Deadline deadline);
+  /// Returns the cursor of the next page.
+  Result<std::string> UnlinkPage(std::string_view operation, const PatternSet& patterns,
+                                 const std::string& cursor, Deadline deadline);
 
   RedisOptions options_;
   Connection connection_;
   /// By the mapping's address; the plan keeps it alive.
   std::unordered_map<const TableMapping*, CachePlan> plans_;
+
+  struct ScanPass {
+    std::set<std::string> patterns;
+    std::string cursor;
+  };
+  ScanPass interrupted_;
 };
 
 }  // namespace apex::redis
