@@ -169,7 +169,7 @@ TEST(BoltConnectionTest, NamesAServerThatIsNotNeo4jsBolt) {
   auto connection = server.Open(server.uri());
   ASSERT_FALSE(connection.ok());
   EXPECT_EQ(connection.error().native_code, kProtocol);
-  EXPECT_THAT(connection.error().message, HasSubstr("HTTP port"));
+  EXPECT_THAT(connection.error().message, HasSubstr("in HTTP"));
 }
 
 TEST(BoltConnectionTest, DropsAConnectionThatBringsGarbage) {

@@ -171,7 +171,7 @@ Status BoltConnection::Negotiate(Deadline deadline) {
     return {};
   }
   broken_ = true;
-  return ProtocolError(http ? "this is Neo4j's HTTP port, Bolt is usually on 7687"
+  return ProtocolError(http ? "the server answers in HTTP; Bolt is usually on port 7687"
                             : "the server speaks neither Bolt 5 nor Bolt 4.4");
 }
 

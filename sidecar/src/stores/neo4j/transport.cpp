@@ -69,7 +69,11 @@ class TlsTransport : public Transport {
       if (Status status = SendPending(deadline); !status.ok()) return status;
       if (reason == SSL_ERROR_NONE) return {};
       if (reason != SSL_ERROR_WANT_READ) return TlsError(session_.get());
-      if (Status status = ReceivePending(deadline); !status.ok()) return status;
+      if (Status status = ReceivePending(deadline); !status.ok()) {
+        if (status.error().native_code != kConnectionLost) return status;
+        return MakeError("connect", ErrorKind::kTransient, kTlsFailed,
+                         "TLS: the server closed the connection; it may not speak TLS");
+      }
     }
   }
 
