@@ -224,10 +224,23 @@ class EngineTest : public testing::Test {
     return undone;
   }
 
+  /// Writes the outstanding checkpoint, and those that it lets follow: what they say together.
   CheckpointRequest WriteCheckpoint() {
-    const CheckpointRequest request = Take<Checkpoint>().request;
+    CheckpointRequest request = Take<Checkpoint>().request;
     Send(CheckpointFinished{{}});
+    while (Has<Checkpoint>()) {
+      CheckpointRequest next = Take<Checkpoint>().request;
+      Send(CheckpointFinished{{}});
+      next.superseded.insert(next.superseded.begin(), request.superseded.begin(), request.superseded.end());
+      request = std::move(next);
+    }
     return request;
+  }
+
+  int64_t SagasThatSucceeded() const {
+    int64_t sagas = 0;
+    for (const SagasSucceeded& each : All<SagasSucceeded>()) sagas += each.sagas;
+    return sagas;
   }
 
   std::optional<Engine> engine_;
