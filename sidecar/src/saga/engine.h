@@ -133,6 +133,7 @@ class Engine {
   void AddBatch(std::vector<Group> groups, const Batch* parent);
   void Advance(const BatchPtr& batch);
   bool AdvanceStage(const BatchPtr& batch, std::span<const Store> stage);
+  bool EvictionIsBefore(const Batch& batch, Store store) const;
   void Isolate(const BatchPtr& batch, Store store);
   void PartAnswered(const std::shared_ptr<Split>& split);
   void SendProbes();
@@ -172,7 +173,7 @@ class Engine {
 
   std::map<uint64_t, BatchPtr> batches_;
   std::map<uint64_t, Failure> failures_;
-  std::map<uint64_t, Eviction> evictions_;
+  std::map<uint64_t, Eviction> evictions_;  ///< Ids come from one count: those of a batch's rows are lower than its own.
   std::map<Store, Probing> probing_;
   uint64_t next_id_ = 1;
 

@@ -54,7 +54,7 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
   std::optional<Store> gave_up;
   for (Store store : stage) {
     StepRecord& step = batch->step(store);
-    if (step.state == StepState::kIdle && Sendable(store)) {
+    if (step.state == StepState::kIdle && Sendable(store) && !EvictionIsBefore(*batch, store)) {
       auto rows = std::make_shared<std::vector<RowWrite>>();
       for (const Group& group : batch->groups) {
         if (group.Needs(store)) rows->insert(rows->end(), group.rows.begin(), group.rows.end());
@@ -78,6 +78,11 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
     Isolate(batch, batch->split ? batch->split->store : *refused);
   }
   return !gave_up && !refused;
+}
+
+/// An eviction that is repeated must not take away the entry that the write has made.
+bool Engine::EvictionIsBefore(const Batch& batch, Store store) const {
+  return store == Store::kRedis && !evictions_.empty() && evictions_.begin()->first < batch.id;
 }
 
 void Engine::On(WriteFinished event) {

@@ -29,6 +29,7 @@ TEST_F(EngineStepsTest, EvictsAtOnceThenWritesGraphAndVectorsThenTheCacheThenThe
   const Write graph = TakeWrite(kNeo4j);
   const Write vectors = TakeWrite(kQdrant);
   EXPECT_FALSE(HasWrite(kRedis));
+  AnswerEvictions();
   Answer(graph);
   EXPECT_FALSE(HasWrite(kRedis)) << "queries may hold vector results";
   Answer(vectors);
@@ -44,6 +45,7 @@ TEST_F(EngineStepsTest, EvictsAtOnceThenWritesGraphAndVectorsThenTheCacheThenThe
 TEST_F(EngineStepsTest, WritesVectorsThoughTheGraphHasAlreadyAnswered) {
   StartFresh();
   Deliver({{1, 10, "a"}});
+  AnswerEvictions();
   Answer(TakeWrite(kQdrant));
   Answer(TakeWrite(kNeo4j));
   EXPECT_TRUE(HasWrite(kRedis));
@@ -159,6 +161,18 @@ TEST_F(EngineStepsTest, RepeatsAnEvictionUntilTheCacheAnswersAndBeforeTheRowIsWr
   EXPECT_TRUE(HasWrite(kRedis));
 }
 
+TEST_F(EngineStepsTest, DoesNotWriteTheCacheBeforeItsOwnEvictionIsAnswered) {
+  StartFresh();
+  Deliver({{1, 10, "a"}}, false);
+  AcceptAll(kNeo4j);
+  AcceptAll(kQdrant);
+  EXPECT_FALSE(HasWrite(kRedis)) << "a repeated eviction would take the new entry away";
+  const uint64_t own = Take<Evict>().eviction;
+  Deliver({{2, 11, "b"}}, false);
+  Send(EvictFinished{own, {}});
+  EXPECT_TRUE(HasWrite(kRedis)) << "the eviction of a later piece is none of its business";
+}
+
 TEST_F(EngineStepsTest, KeepsARowOutOfASecondBatchAndCoalescesWhatWaits) {
   StartFresh();
   Deliver({{1, 10, "a"}}, false);
@@ -167,7 +181,7 @@ TEST_F(EngineStepsTest, KeepsARowOutOfASecondBatchAndCoalescesWhatWaits) {
   Deliver({{3, 12, "a"}}, false);
   EXPECT_FALSE(HasWrite(kNeo4j));
   Answer(first);
-  AcceptAll(kQdrant);
+  Answer(TakeWrite(kQdrant));
   AcceptAll(kRedis);
   const Write second = TakeWrite(kNeo4j);
   ASSERT_THAT(*second.rows, SizeIs(1));
@@ -195,6 +209,7 @@ TEST_F(EngineStepsTest, LetsTwoBatchesOnDisjointRowsOverlap) {
   }
   EXPECT_THAT(first_keys, UnorderedElementsAre("a", "b")) << "two at most";
   // The later one may finish first; the settled position waits for the earlier.
+  AnswerEvictions();
   for (int round = 0; round < 3; ++round) {
     for (const Write& write : All<Write>()) {
       if (KeysOf(write.rows).front() != "b") continue;

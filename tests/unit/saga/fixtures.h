@@ -177,17 +177,23 @@ class EngineTest : public testing::Test {
   }
   void Answer(const Write& write, Status status = {}) { Send(WriteFinished{write.batch, write.store, std::move(status)}); }
 
+  void AnswerEvictions(Status status = {}) {
+    while (Has<Evict>()) Send(EvictFinished{Take<Evict>().eviction, status});
+  }
+
   /// Accepts every write that the store is asked for, those that follow included.
   void AcceptAll(Store store) {
+    if (store == kRedis) AnswerEvictions();
     while (HasWrite(store)) Answer(TakeWrite(store));
   }
   void AcceptAll() {
-    while (Has<Evict>()) Send(EvictFinished{Take<Evict>().eviction, {}});
+    AnswerEvictions();
     while (Has<Write>()) Answer(Take<Write>());
   }
 
   /// Answers every write to `store` as one that refuses the rows named.
   void AnswerRefusing(Store store, const std::set<std::string>& poison) {
+    if (store == kRedis) AnswerEvictions();
     while (HasWrite(store)) {
       const Write write = TakeWrite(store);
       const std::vector<std::string> keys = KeysOf(write.rows);

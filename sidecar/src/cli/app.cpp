@@ -1,0 +1,88 @@
+#include "cli/app.h"
+
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/commands.h"
+#include "config/config.h"
+
+extern char** environ;
+
+namespace apex::cli {
+namespace {
+
+config::Environment ReadEnvironment() {
+  config::Environment environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text(*entry);
+    const size_t equals = text.find('=');
+    if (equals != std::string::npos) environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return environment;
+}
+
+/// The flags that stand for a key of the configuration. Everything else is in the file or the environment.
+struct KeyFlags {
+  std::string path;
+  std::map<std::string, std::string> values;
+
+  void AddTo(CLI::App& app) {
+    app.add_option("-c,--config", path, "TOML file; every key is also an environment variable")->envname("APEX_CONFIG");
+    Add(app, "--postgres-dsn", "postgres.dsn", "libpq connection string (APEX_POSTGRES_DSN)");
+    Add(app, "--pipeline", "engine.pipeline", "pipeline to serve (APEX_ENGINE_PIPELINE)");
+    Add(app, "--listen", "http.listen", "HTTP address and port (APEX_HTTP_LISTEN)");
+    Add(app, "--log-level", "log.level", "debug, info, warn or error (APEX_LOG_LEVEL)");
+  }
+
+ private:
+  void Add(CLI::App& app, const std::string& flag, const std::string& key, const std::string& help) {
+    app.add_option_function<std::string>(flag, [this, key](const std::string& value) { values[key] = value; }, help);
+  }
+};
+
+}  // namespace
+
+int Main(int argc, char** argv) {
+  CLI::App app("Carries PostgreSQL's committed changes into Neo4j, Qdrant and Redis, and compensates where a store refuses.", "apex");
+  app.set_version_flag("--version", APEX_VERSION);
+  app.require_subcommand(1);
+  app.fallthrough();
+  KeyFlags flags;
+  flags.AddTo(app);
+
+  std::string saga;
+  bool json = false;
+  CLI::App* run = app.add_subcommand("run", "Serve the pipeline: lead it, or stand by until the leader is gone");
+  CLI::App* doctor = app.add_subcommand("doctor", "Say what is wrong with the set-up and what to do about it");
+  CLI::App* status = app.add_subcommand("status", "Show leader, backlog and failed sagas");
+  status->add_flag("--json", json, "As JSON");
+  CLI::App* retry = app.add_subcommand("retry", "Send the rows of a failed saga again, as they are now");
+  retry->add_option("saga", saga, "Id of the saga, from apex status")->required();
+  CLI::App* discard = app.add_subcommand("discard", "Forget a failed saga; its rows keep what the stores had accepted");
+  discard->add_option("saga", saga, "Id of the saga, from apex status")->required();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kSuccess : kUsage;
+  }
+
+  auto loaded = config::Load(flags.path, ReadEnvironment(), flags.values);
+  if (const auto* error = std::get_if<config::ConfigError>(&loaded)) {
+    std::cerr << "apex: " << error->message << "\n";
+    return kUsage;
+  }
+  const config::Config& config = std::get<config::Config>(loaded);
+  if (*run) return Run(config);
+  if (*doctor) return Doctor(config);
+  if (*status) return ShowStatus(config, json);
+  if (*retry) return Retry(config, saga);
+  if (*discard) return Discard(config, saga);
+  return kUsage;
+}
+
+}  // namespace apex::cli

@@ -1,0 +1,18 @@
+// The commands, one function each. They print to standard output, problems to standard error, and return an ExitCode.
+#pragma once
+
+#include <string>
+
+#include "config/config.h"
+
+namespace apex::cli {
+
+/// Until SIGTERM or SIGINT, which drain within engine.shutdown_ms.
+int Run(const config::Config& config);
+/// kSuccess when nothing is wrong.
+int Doctor(const config::Config& config);
+int ShowStatus(const config::Config& config, bool json);
+int Retry(const config::Config& config, const std::string& saga);
+int Discard(const config::Config& config, const std::string& saga);
+
+}  // namespace apex::cli

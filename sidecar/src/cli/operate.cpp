@@ -1,0 +1,98 @@
+// status, retry and discard: one question to PostgreSQL each.
+#include <chrono>
+#include <iostream>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "cli/app.h"
+#include "cli/commands.h"
+#include "cli/stores.h"
+
+namespace apex::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds kTimeout{10};
+
+Deadline ByTimeout() { return Deadline::After(kTimeout); }
+
+int Complain(const StoreError& error) {
+  std::cerr << "apex: " << error.message << "\n";
+  if (error.native_code == "42883" || error.native_code == "3F000") {
+    std::cerr << "apex: is the extension there? `apex doctor` looks closer\n";
+  }
+  return kFailure;
+}
+
+std::string Shown(const json& value) {
+  if (value.is_null()) return "-";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+void PrintPipeline(const json& pipeline) {
+  const bool led = !pipeline.value("heartbeat_age", json()).is_null();
+  std::cout << fmt::format("pipeline {}\n", Shown(pipeline["pipeline"]));
+  if (led) {
+    std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n", Shown(pipeline["leader"]),
+                             Shown(pipeline["epoch"]), Shown(pipeline["heartbeat_age"]));
+  } else {
+    std::cout << "  leader     none\n";
+  }
+  std::cout << fmt::format("  backlog    {} changes, the oldest {} old\n", Shown(pipeline["backlog"]),
+                           Shown(pipeline["oldest_event_age"]));
+  std::cout << fmt::format("  sagas      {} compensating, {} parked, {} with a failed compensation\n",
+                           Shown(pipeline["compensating"]), Shown(pipeline["parked"]),
+                           Shown(pipeline["compensation_failed"]));
+  std::cout << fmt::format("  tables     {}\n", Shown(pipeline["tables"]));
+}
+
+void PrintFailed(const json& failed) {
+  if (failed.empty()) {
+    std::cout << "\nno failed sagas\n";
+    return;
+  }
+  std::cout << "\n" << failed.size() << " failed saga" << (failed.size() == 1 ? "" : "s") << "\n";
+  for (const json& saga : failed) {
+    std::cout << fmt::format("\n  {}  {}\n    {} {}\n    {}: {}\n", Shown(saga.value("id", json())),
+                             Shown(saga.value("state", json())), Shown(saga.value("relation", json())),
+                             Shown(saga.value("key", json())), Shown(saga.value("failed_step", json())),
+                             Shown(saga.value("error", json())));
+  }
+  std::cout << "\nMend the row with an UPDATE, or `apex retry ID` to send it as it is, or `apex discard ID` to forget it.\n";
+}
+
+}  // namespace
+
+int ShowStatus(const config::Config& config, bool as_json) {
+  postgres::Admin admin(AdminOptionsFrom(config));
+  Result<std::string> status = admin.Status(ByTimeout());
+  if (!status.ok()) return Complain(status.error());
+  Result<std::string> failed = admin.FailedSagas(ByTimeout());
+  if (!failed.ok()) return Complain(failed.error());
+  json both = {{"status", json::parse(*status)}, {"failed_sagas", json::parse(*failed)}};
+  if (as_json) {
+    std::cout << both.dump(2) << "\n";
+    return kSuccess;
+  }
+  for (const json& pipeline : both["status"]) PrintPipeline(pipeline);
+  PrintFailed(both["failed_sagas"]);
+  return kSuccess;
+}
+
+int Retry(const config::Config& config, const std::string& saga) {
+  postgres::Admin admin(AdminOptionsFrom(config));
+  if (Status status = admin.Retry(saga, ByTimeout()); !status.ok()) return Complain(status.error());
+  std::cout << "the rows of saga " << saga << " are on their way again, as they are now\n";
+  return kSuccess;
+}
+
+int Discard(const config::Config& config, const std::string& saga) {
+  postgres::Admin admin(AdminOptionsFrom(config));
+  if (Status status = admin.Discard(saga, ByTimeout()); !status.ok()) return Complain(status.error());
+  std::cout << "saga " << saga << " is forgotten; the stores keep what they had accepted\n";
+  return kSuccess;
+}
+
+}  // namespace apex::cli

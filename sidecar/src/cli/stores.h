@@ -1,0 +1,34 @@
+// The configured target stores and the options that the configuration means for each part.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <variant>
+
+#include "config/config.h"
+#include "coordinator/replica.h"
+#include "core/target_store.h"
+#include "stores/postgres/admin.h"
+
+namespace apex::cli {
+
+class Stores {
+ public:
+  /// Connects to none of them yet. The error names the key that cannot be used.
+  static std::variant<Stores, config::ConfigError> Open(const config::Config& config);
+
+  std::map<Store, TargetStore*> targets() const;
+
+ private:
+  std::map<Store, std::unique_ptr<TargetStore>> owned_;
+};
+
+/// Host name and process id: differs from every other process of the pipeline.
+std::string LeaderName();
+
+coordinator::ReplicaOptions ReplicaOptionsFrom(const config::Config& config);
+postgres::AdminOptions AdminOptionsFrom(const config::Config& config);
+
+}  // namespace apex::cli
