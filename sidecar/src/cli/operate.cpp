@@ -1,8 +1,11 @@
 // status, retry and discard: one question to PostgreSQL each.
 #include <chrono>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "cli/app.h"
@@ -31,21 +34,23 @@ std::string Shown(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+std::string Ago(const json& seconds) { return seconds.is_number() ? fmt::format("{:.1f} s", seconds.get<double>()) : "-"; }
+
 void PrintPipeline(const json& pipeline) {
-  const bool led = !pipeline.value("heartbeat_age", json()).is_null();
   std::cout << fmt::format("pipeline {}\n", Shown(pipeline["pipeline"]));
-  if (led) {
-    std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n", Shown(pipeline["leader"]),
-                             Shown(pipeline["epoch"]), Shown(pipeline["heartbeat_age"]));
-  } else {
+  if (pipeline["leader"].is_null()) {
     std::cout << "  leader     none\n";
+  } else {
+    std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n", Shown(pipeline["leader"]),
+                             Shown(pipeline["epoch"]), Ago(pipeline["heartbeat_age_seconds"]));
   }
   std::cout << fmt::format("  backlog    {} changes, the oldest {} old\n", Shown(pipeline["backlog"]),
-                           Shown(pipeline["oldest_event_age"]));
+                           Ago(pipeline["oldest_event_age_seconds"]));
   std::cout << fmt::format("  sagas      {} compensating, {} parked, {} with a failed compensation\n",
                            Shown(pipeline["compensating"]), Shown(pipeline["parked"]),
                            Shown(pipeline["compensation_failed"]));
-  std::cout << fmt::format("  tables     {}\n", Shown(pipeline["tables"]));
+  const auto tables = pipeline["tables"].get<std::vector<std::string>>();
+  std::cout << fmt::format("  tables     {}\n", tables.empty() ? "none" : fmt::format("{}", fmt::join(tables, ", ")));
 }
 
 void PrintFailed(const json& failed) {
@@ -55,10 +60,9 @@ void PrintFailed(const json& failed) {
   }
   std::cout << "\n" << failed.size() << " failed saga" << (failed.size() == 1 ? "" : "s") << "\n";
   for (const json& saga : failed) {
-    std::cout << fmt::format("\n  {}  {}\n    {} {}\n    {}: {}\n", Shown(saga.value("id", json())),
-                             Shown(saga.value("state", json())), Shown(saga.value("relation", json())),
-                             Shown(saga.value("key", json())), Shown(saga.value("failed_step", json())),
-                             Shown(saga.value("error", json())));
+    std::cout << fmt::format("\n  {}  {}\n    {} {}\n    {}: {}\n", Shown(saga["id"]),
+                             Shown(saga["state"]), Shown(saga["relation"]), Shown(saga["key"]),
+                             Shown(saga["failed_step"]), Shown(saga["error"]));
   }
   std::cout << "\nMend the row with an UPDATE, or `apex retry ID` to send it as it is, or `apex discard ID` to forget it.\n";
 }
@@ -76,7 +80,7 @@ int ShowStatus(const config::Config& config, bool as_json) {
     std::cout << both.dump(2) << "\n";
     return kSuccess;
   }
-  for (const json& pipeline : both["status"]) PrintPipeline(pipeline);
+  for (const json& pipeline : both["status"]["pipelines"]) PrintPipeline(pipeline);
   PrintFailed(both["failed_sagas"]);
   return kSuccess;
 }

@@ -2,9 +2,11 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <chrono>
 #include <iostream>
 #include <thread>
 
+#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "cli/app.h"
@@ -12,12 +14,18 @@
 #include "cli/log.h"
 #include "cli/stores.h"
 #include "coordinator/replica.h"
+#include "http/http_server.h"
 #include "metrics/metrics.h"
+#include "stores/postgres/admin.h"
 #include "stores/postgres/ledger.h"
 #include "stores/postgres/listener.h"
 
 namespace apex::cli {
 namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds kAdminTimeout{5};
 
 /// Turns SIGTERM and SIGINT into a call, on a thread of its own. Blocks them for every thread started after it was made.
 class SignalWatcher {
@@ -58,6 +66,34 @@ std::vector<Store> AllStores(const std::map<Store, TargetStore*>& targets) {
   return stores;
 }
 
+/// What /api/v1/status says. PostgreSQL's part is missing while it cannot be asked; what the process knows never is.
+std::string StatusOf(const coordinator::Health& health, postgres::Admin& admin) {
+  json status = {{"role", Name(health.role())}, {"epoch", health.epoch()}, {"stores", json::object()}};
+  for (const auto& [store, state] : health.stores()) {
+    status["stores"][std::string(Name(store))] = {{"up", state.up}, {"last_error", state.last_error}};
+  }
+  const Deadline deadline = Deadline::After(kAdminTimeout);
+  const Result<std::string> pipelines = admin.Status(deadline);
+  const Result<std::string> failed = pipelines.ok() ? admin.FailedSagas(deadline) : pipelines;
+  if (failed.ok()) {
+    status["pipelines"] = json::parse(*pipelines)["pipelines"];
+    status["failed_sagas"] = json::parse(*failed);
+  } else {
+    status["error"] = Describe(failed.error());
+  }
+  return status.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& health, postgres::Admin& admin) {
+  return {
+      .metrics = [&metrics] { return metrics.Render(); },
+      .not_ready = [&health] { return health.NotReady(); },
+      .status = [&health, &admin] { return StatusOf(health, admin); },
+      .retry = [&admin](const std::string& saga) { return admin.Retry(saga, Deadline::After(kAdminTimeout)); },
+      .discard = [&admin](const std::string& saga) { return admin.Discard(saga, Deadline::After(kAdminTimeout)); },
+  };
+}
+
 }  // namespace
 
 int Run(const config::Config& config) {
@@ -74,6 +110,13 @@ int Run(const config::Config& config) {
   postgres::Ledger ledger({config.postgres.dsn, config.postgres.password, config.engine.pipeline, LeaderName(),
                            config.engine.lease_ms});
   postgres::Listener listener({config.postgres.dsn, config.postgres.password});
+  postgres::Admin admin(AdminOptionsFrom(config));
+  auto server = http::HttpServer::Start(config.http.listen, config.http.token, EndpointsOf(metrics, health, admin));
+  if (const auto* error = std::get_if<http::ListenError>(&server)) {
+    std::cerr << "apex: http.listen (APEX_HTTP_LISTEN): " << error->message << "\n";
+    return kUsage;
+  }
+  spdlog::info("serving http on port {}", std::get<std::unique_ptr<http::HttpServer>>(server)->port());
   coordinator::Replica replica(ReplicaOptionsFrom(config), ledger, listener, targets, metrics, health);
 
   signals.Start([&replica] { replica.Stop(); });

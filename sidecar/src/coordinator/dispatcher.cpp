@@ -1,6 +1,7 @@
 #include "coordinator/dispatcher.h"
 
 #include <algorithm>
+#include <future>
 #include <utility>
 #include <variant>
 
@@ -10,6 +11,7 @@ namespace apex::coordinator {
 namespace {
 
 constexpr std::chrono::milliseconds kPingInterval{2000};
+constexpr std::chrono::milliseconds kRotateInterval{10000};
 // Without a notifier the outbox is looked at this often.
 constexpr std::chrono::milliseconds kPollUnnotified{20};
 
@@ -54,25 +56,23 @@ Dispatcher::Outcome Dispatcher::Run(Leadership leadership, const std::atomic<boo
     if (Status status = LearnMappings(); !status.ok()) LeaseLost(status.error());
   });
   PerformAll(engine_.Step(saga::Led{std::move(leadership)}, Now()));
-  auto next_ping = Deadline::Clock::now();
   std::optional<Deadline> drain_by;
   while (!outcome_) {
     if (stop && !drain_by) {
       drain_by = Deadline::After(options_.shutdown);
       PerformAll(engine_.Step(saga::Drain{}, Now()));
     }
-    if (drain_by && (engine_.drained() || drain_by->expired())) {
-      outcome_ = Outcome{End::kDrained, engine_.drained() ? "" : "the shutdown deadline passed with work in flight"};
+    if (drain_by && engine_.drained()) {
+      Resign();
+      outcome_ = Outcome{End::kDrained, ""};
       break;
     }
-    if (Deadline::Clock::now() >= next_ping) {
-      next_ping = Deadline::Clock::now() + kPingInterval;
-      for (auto& [store, worker] : workers_) worker->PingWhenIdle();
+    if (drain_by && drain_by->expired()) {
+      outcome_ = Outcome{End::kDrained, "the shutdown deadline passed with work in flight: the next leader replays it"};
+      break;
     }
-    auto wake = next_ping;
-    if (const std::optional<saga::Time> tick = engine_.next_tick()) wake = std::min(wake, started_ + *tick);
-    if (drain_by) wake = std::min(wake, drain_by->when());
-    std::deque<saga::Event> events = mailbox_.Take(Deadline::At(wake));
+    const auto next_chore = DoChores();
+    std::deque<saga::Event> events = mailbox_.Take(Deadline::At(WakeAt(next_chore, drain_by)));
     if (events.empty()) PerformAll(engine_.Step(saga::Tick{}, Now()));
     for (saga::Event& event : events) PerformAll(engine_.Step(std::move(event), Now()));
     UpdateGauges();
@@ -82,6 +82,45 @@ Dispatcher::Outcome Dispatcher::Run(Leadership leadership, const std::atomic<boo
   const std::lock_guard lock(unusable_mutex_);
   if (!unusable_.empty()) return Outcome{End::kUnusable, unusable_};
   return *outcome_;
+}
+
+/// Nothing is in flight any more, so a standby need not wait for the lease to run out.
+void Dispatcher::Resign() {
+  std::promise<void> resigned;
+  ledger_thread_.Post([this, &resigned] {
+    if (Status status = ledger_.Resign(LedgerDeadline()); !status.ok()) {
+      spdlog::warn("resigning: {}; a standby waits for the lease to run out", Describe(status.error()));
+    }
+    resigned.set_value();
+  });
+  resigned.get_future().wait();
+}
+
+/// Returns when there is something to do again.
+Deadline::Clock::time_point Dispatcher::DoChores() {
+  const auto now = Deadline::Clock::now();
+  if (now >= next_ping_) {
+    next_ping_ = now + kPingInterval;
+    for (auto& [store, worker] : workers_) worker->PingWhenIdle();
+  }
+  if (now >= next_rotation_) {
+    next_rotation_ = now + kRotateInterval;
+    ledger_thread_.Post([this] {
+      // A slot that is not emptied now is emptied later; it costs space alone.
+      if (Status status = ledger_.Rotate(LedgerDeadline()); !status.ok()) {
+        spdlog::warn("emptying the outbox: {}", Describe(status.error()));
+      }
+    });
+  }
+  return std::min(next_ping_, next_rotation_);
+}
+
+Deadline::Clock::time_point Dispatcher::WakeAt(Deadline::Clock::time_point next_chore,
+                                               const std::optional<Deadline>& drain_by) const {
+  auto wake = next_chore;
+  if (const std::optional<saga::Time> tick = engine_.next_tick()) wake = std::min(wake, started_ + *tick);
+  if (drain_by) wake = std::min(wake, drain_by->when());
+  return wake;
 }
 
 void Dispatcher::LeaseLost(const StoreError& error) {

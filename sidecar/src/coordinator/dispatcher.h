@@ -57,6 +57,9 @@ class Dispatcher {
 
  private:
   saga::Time Now() const;
+  void Resign();
+  Deadline::Clock::time_point DoChores();
+  Deadline::Clock::time_point WakeAt(Deadline::Clock::time_point next_chore, const std::optional<Deadline>& drain_by) const;
   void PerformAll(std::vector<saga::Action> actions);
   void Perform(const saga::Read& read);
   void Perform(const saga::Arm& arm);
@@ -87,6 +90,8 @@ class Dispatcher {
   Metrics& metrics_;
   Health& health_;
   const Deadline::Clock::time_point started_ = Deadline::Clock::now();
+  Deadline::Clock::time_point next_ping_ = started_;
+  Deadline::Clock::time_point next_rotation_ = started_;
   saga::Engine engine_;
   Mailbox mailbox_;
   std::optional<Outcome> outcome_;

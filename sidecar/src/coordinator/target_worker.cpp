@@ -68,7 +68,10 @@ Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {
     return StoreError{store_.store(), "write", ErrorKind::kPermanent, std::string(kFenced),
                       "the lease of this leader has run out", std::nullopt};
   }
-  return call(ByTimeout());
+  Status status = call(ByTimeout());
+  // The store may come back empty, for instance without its collections: look again before the next call.
+  if (!status.ok() && status.error().kind != ErrorKind::kPermanent) prepared_.clear();
+  return status;
 }
 
 Status TargetWorker::PrepareIfNeeded() {

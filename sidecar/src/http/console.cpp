@@ -89,7 +89,8 @@ function show(status) {
   const summary = byId('summary');
   summary.textContent = 'This process is ' + (status.role || 'running') +
       (status.epoch ? ', epoch ' + status.epoch : '') + '. ' + new Date().toLocaleTimeString();
-  summary.className = '';
+  summary.className = status.error ? 'bad' : '';
+  if (status.error) summary.textContent += ' PostgreSQL cannot be asked: ' + status.error;
   fill(byId('stores'), ['Store', 'State', 'Last error'], Object.entries(status.stores || {}).map(([name, store]) => [
     element('td', name), element('td', store.up ? 'up' : 'down', store.up ? 'good' : 'bad'),
     element('td', store.last_error, 'error')]), 'No store is known.');

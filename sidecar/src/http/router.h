@@ -34,8 +34,8 @@ struct Endpoints {
   std::function<std::vector<std::string>()> not_ready;  ///< Plain words; empty: ready.
 
   /// A JSON object. The console shows these members, where present: `role`, `epoch`, `stores`
-  /// ({"neo4j": {"up": true, "last_error": ""}}), `pipelines` (apex.status()'s) and `failed_sagas`
-  /// (rows of apex.failed_sagas).
+  /// ({"neo4j": {"up": true, "last_error": ""}}), `pipelines` (apex.status()'s), `failed_sagas`
+  /// (rows of apex.failed_sagas) and `error` (why PostgreSQL could not be asked for these two).
   std::function<Result<std::string>()> status;
 
   /// A permanent error is the caller's: 404 for SQLSTATE P0002, 409 for any other. Else the

@@ -64,18 +64,18 @@ class Engine {
   struct Batch;
 
   /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4). Whether it is they or the
-  /// store is then asked of the store: a refusal counts against a group only after a probe has succeeded.
+  /// store is then asked of the store: a refusal counts against a group only between two probes that succeeded.
   struct Split {
     Store store = Store::kNeo4j;
     int64_t outstanding = 0;  ///< Parts whose answer is not known yet.
-    bool proven = false;      ///< A probe succeeded; what stood alone has been sent once more.
+    bool proven = false;      ///< A probe succeeded, and what stood alone has been sent once more since.
     std::vector<std::shared_ptr<Batch>> refused;  ///< Single groups.
   };
 
   /// The splits that wait for a probe of one store.
   struct Probing {
-    std::vector<std::shared_ptr<Split>> splits;
-    bool running = false;
+    std::vector<std::shared_ptr<Split>> waiting;
+    std::vector<std::shared_ptr<Split>> asked;  ///< Of the probe that is under way.
   };
 
   struct Batch {
@@ -138,7 +138,7 @@ class Engine {
   void PartAnswered(const std::shared_ptr<Split>& split);
   void SendProbes();
   void SendAgain(const std::shared_ptr<Split>& split);
-  void Blame(const std::shared_ptr<Split>& split);
+  void Blame(const std::shared_ptr<Split>& split, bool gave_up);
   void GiveUp(const BatchPtr& batch, Store store);
   void Settle(const BatchPtr& batch);
   bool GaveUp(Store store) const;

@@ -10,6 +10,8 @@ namespace {
 constexpr std::array<Store, 2> kFirstStage = {Store::kNeo4j, Store::kQdrant};
 constexpr std::array<Store, 1> kSecondStage = {Store::kRedis};
 
+constexpr std::string_view kGaveUp = "gave_up";
+
 std::string ErrorType(const StoreError& error) {
   if (error.native_code == kUnencodable) return "unencodable";
   switch (error.kind) {
@@ -133,15 +135,14 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
 /// Once every part has been answered, what stands alone is at fault, if the store is not.
 void Engine::PartAnswered(const std::shared_ptr<Split>& split) {
   if (--split->outstanding > 0 || split->refused.empty()) return;
-  if (split->proven) return Blame(split);
-  probing_[split->store].splits.push_back(split);
+  probing_[split->store].waiting.push_back(split);
   SendProbes();
 }
 
 void Engine::SendProbes() {
   for (auto& [store, probing] : probing_) {
-    if (probing.splits.empty() || probing.running || !Sendable(store)) continue;
-    probing.running = true;
+    if (probing.waiting.empty() || !probing.asked.empty() || !Sendable(store)) continue;
+    probing.asked = std::exchange(probing.waiting, {});
     breaker(store).Sent();
     actions_.emplace_back(Probe{store});
   }
@@ -149,18 +150,25 @@ void Engine::SendProbes() {
 
 void Engine::On(ProbeFinished event) {
   Probing& probing = probing_[event.store];
-  probing.running = false;
+  const std::vector<std::shared_ptr<Split>> asked = std::exchange(probing.asked, {});
   if (event.status.ok()) {
     StoreAnswered(event.store);
-    for (const std::shared_ptr<Split>& split : std::exchange(probing.splits, {})) SendAgain(split);
+    for (const std::shared_ptr<Split>& split : asked) split->proven ? Blame(split, false) : SendAgain(split);
     return;
   }
   const StoreError& error = event.status.error();
   if (error.native_code == kFenced) return StopFor(error);
   // It is the store: hold, park nothing, and ask again.
   StoreFailed(event.store, error);
-  if (!GaveUp(event.store)) return;
-  for (const std::shared_ptr<Split>& split : std::exchange(probing.splits, {})) Blame(split);
+  const bool gave_up = GaveUp(event.store);
+  for (const std::shared_ptr<Split>& split : asked) {
+    if (gave_up) {
+      Blame(split, true);
+    } else {
+      split->proven = false;
+      probing.waiting.push_back(split);
+    }
+  }
 }
 
 /// The store takes writes. The refusals may be from before it did.
@@ -173,11 +181,11 @@ void Engine::SendAgain(const std::shared_ptr<Split>& split) {
   }
 }
 
-void Engine::Blame(const std::shared_ptr<Split>& split) {
+void Engine::Blame(const std::shared_ptr<Split>& split, bool gave_up) {
   for (const BatchPtr& batch : std::exchange(split->refused, {})) {
     const StoreError error = *batch->step(split->store).error;
-    Fail(std::move(batch->groups.front()), batch.get(), std::string(StepName(split->store)), ErrorType(error),
-         error);
+    Fail(std::move(batch->groups.front()), batch.get(), std::string(StepName(split->store)),
+         gave_up ? std::string(kGaveUp) : ErrorType(error), error);
   }
 }
 
@@ -188,7 +196,7 @@ void Engine::GiveUp(const BatchPtr& batch, Store store) {
   std::vector<Group> others;
   for (Group& group : batch->groups) {
     if (group.Needs(store)) {
-      Fail(std::move(group), batch.get(), std::string(StepName(store)), "gave_up", error);
+      Fail(std::move(group), batch.get(), std::string(StepName(store)), std::string(kGaveUp), error);
     } else {
       others.push_back(std::move(group));
     }

@@ -25,6 +25,7 @@ TEST_F(EngineHalvingTest, IsolatesOnePoisonRowAndLetsItsNeighboursSettle) {
   AnswerRefusing(kQdrant, {"poison"});
   AnswerProbe({});
   AnswerRefusing(kQdrant, {"poison"});
+  AnswerProbe({});
   EXPECT_THAT(AggregatesRecorded(), ElementsAre("poison"));
   const FailureRecord record = All<RecordFailure>().front().record;
   EXPECT_EQ(record.failed_step, "write_qdrant");
@@ -64,6 +65,7 @@ TEST_F(EngineHalvingTest, IsolatesAPoisonRowThatOnlyTheCacheRefuses) {
   AnswerRefusing(kRedis, {"poison"});
   AnswerProbe({});
   AnswerRefusing(kRedis, {"poison"});
+  AnswerProbe({});
   EXPECT_THAT(AggregatesRecorded(), ElementsAre("poison"));
   EXPECT_THAT(Compensate(), ElementsAre(kRedis, kQdrant, kNeo4j));
 }
@@ -75,6 +77,7 @@ TEST_F(EngineHalvingTest, FailsACoalescedGroupAsAUnit) {
   AnswerRefusing(kQdrant, {"poison"});
   AnswerProbe({});
   AnswerRefusing(kQdrant, {"poison"});
+  AnswerProbe({});
   ASSERT_THAT(All<RecordFailure>(), SizeIs(1));
   const FailureRecord record = All<RecordFailure>().front().record;
   EXPECT_THAT(record.events, ElementsAre(1, 2, 3));
@@ -101,6 +104,7 @@ TEST_F(EngineHalvingTest, ParksWhatIsRefusedAgainAfterTheStoreProvedToTakeWrites
   AnswerProbe({});
   EXPECT_FALSE(Has<RecordFailure>()) << "the refusals may be from before the store took writes";
   AnswerRefusing(kQdrant, {"a", "b"});
+  AnswerProbe({});
   EXPECT_THAT(AggregatesRecorded(), testing::UnorderedElementsAre("a", "b"));
 }
 
@@ -137,7 +141,25 @@ TEST_F(EngineHalvingTest, ParksNobodyWhenTheStoreBeganToRefuseEverythingMidway) 
   PassToNextTick();
   AnswerProbe({});
   AnswerRefusing(kQdrant, {"poison"});
+  AnswerProbe({});
   EXPECT_THAT(AggregatesRecorded(), ElementsAre("poison"));
+}
+
+TEST_F(EngineHalvingTest, ParksNobodyWhenTheStoreBeganToRefuseEverythingAfterTheProbe) {
+  StartFresh();
+  Deliver({{1, 10, "a"}});
+  AcceptAll(kNeo4j);
+  AnswerRefusing(kQdrant, {"a"});
+  AnswerProbe({});
+  AnswerRefusing(kQdrant, {"a"});
+  AnswerProbe(Refused(kQdrant));
+  EXPECT_FALSE(Has<RecordFailure>());
+  PassToNextTick();
+  AnswerProbe({});
+  EXPECT_FALSE(Has<RecordFailure>()) << "the last refusal is from before the store took writes again";
+  AnswerRefusing(kQdrant, {"a"});
+  AnswerProbe({});
+  EXPECT_THAT(AggregatesRecorded(), ElementsAre("a"));
 }
 
 TEST_F(EngineHalvingTest, HoldsNewcomersToARefusingStoreUntilTheProbeSucceeds) {
@@ -223,6 +245,7 @@ TEST_F(EngineGiveUpTest, ParksWhatAStoreThatRefusesEverybodyHoldsForTooLong) {
   Pass(Time{6000});
   AnswerProbe(Refused(kQdrant));
   EXPECT_THAT(AggregatesRecorded(), ElementsAre("a"));
+  EXPECT_EQ(All<RecordFailure>().front().record.error_type, "gave_up");
 }
 
 }  // namespace
