@@ -81,7 +81,7 @@ def same(found: Any, wanted: Any) -> bool:
 def test_a_value_arrives_as_the_table_says(world: World, column_type: str, literal: str, graph: Any, payload: Any, cached: Any) -> None:
     attach(world, column_type)
     row_id = uuid.uuid4()
-    world.sql(f"INSERT INTO things VALUES (%s, {literal}::{column_type}, '{{1,2}}')", row_id)
+    world.sql(f"INSERT INTO things VALUES (%s, CAST({literal} AS {column_type}), '{{1,2}}')", row_id)
     world.wait_synced()
 
     node = world.node("Thing", id=str(row_id))
@@ -112,7 +112,7 @@ def test_an_infinite_date_is_parked_and_the_error_names_column_and_row(
 ) -> None:
     attach(world, column_type)
     row_id = uuid.uuid4()
-    world.sql(f"INSERT INTO things VALUES (%s, {literal}::{column_type}, '{{1,2}}')", row_id)
+    world.sql(f"INSERT INTO things VALUES (%s, CAST({literal} AS {column_type}), '{{1,2}}')", row_id)
     parked = wait_until(lambda: [saga for saga in world.parked() if saga["state"] == "parked"])
     assert len(parked) == store_steps
     assert "value" in parked[0]["error"] and str(row_id) in parked[0]["error"] and "things" in parked[0]["error"]

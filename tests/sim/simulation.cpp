@@ -92,7 +92,7 @@ void Simulation::Lead() {
 }
 
 void Simulation::Crash() {
-  // Whether repeated deletions survive leaders that die faster than their requests is not what this simulates.
+  // Whether repeated deletions survive leaders that leave faster than their requests is not what this simulates.
   if (!engine_ || !deadlines_over_) return scheduler_.After(10, [this] { Crash(); });
   ++counts_.crashes;
   if (!ledger_.empty() && dice_.Chance(50)) ledger_.front()();
@@ -117,7 +117,8 @@ void Simulation::Crash() {
 }
 
 void Simulation::Shutdown() {
-  if (!engine_ || draining_) return;
+  if (!engine_ || !deadlines_over_) return scheduler_.After(10, [this] { Shutdown(); });
+  if (draining_) return;
   draining_ = true;
   Step(saga::Drain{});
 }

@@ -149,7 +149,7 @@ void Engine::SendEvictions() {
 void Engine::FormBatches() {
   while (!waiting_.empty() &&
          static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
-    std::vector<Group> groups = waiting_.Take(options_.batch_rows_max, busy_);
+    std::vector<Group> groups = waiting_.Take(options_.batch_rows_max, busy_, progress_.read_through_seq());
     if (groups.empty()) return;
     for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
     // What could not be captured whole is never written: it stands alone from the start.
@@ -170,7 +170,9 @@ void Engine::FormBatches() {
 void Engine::ReadOn() {
   if (reading_ || checkpointing_ || progress_.batch_read()) return;
   if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
-  if (progress_.window() >= options_.pending_rows_max) return;
+  // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces up to it have come.
+  const bool in_flight = !batches_.empty() || !failures_.empty();
+  if (in_flight && progress_.window() >= options_.pending_rows_max) return;
   reading_ = true;
   actions_.emplace_back(Read{options_.piece_rows_max});
 }

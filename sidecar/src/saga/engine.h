@@ -32,7 +32,8 @@ struct EngineOptions {
   int64_t batch_rows_max = 2000;
   int64_t batches_in_flight_max = 2;
   int64_t piece_rows_max = 4000;
-  int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes than this again.
+  int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes than this again, unless
+                                     ///< what waits needs it.
   Backoff backoff;
   Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
   uint64_t seed = 0;      ///< Of the backoff's jitter.

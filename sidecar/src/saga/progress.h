@@ -25,6 +25,8 @@ class Progress {
 
   /// A whole batch has been read and its checkpoint has not closed it yet: no further piece may be read.
   bool batch_read() const { return batch_read_; }
+  /// Every change of the open batch up to here has been read.
+  int64_t read_through_seq() const { return through_; }
   int64_t unsettled() const { return unsettled_; }
   /// Changes that a successor would read again: the unsettled ones and every one read after the oldest of them.
   int64_t window() const { return static_cast<int64_t>(window_.size()); }

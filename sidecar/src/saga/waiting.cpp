@@ -25,7 +25,7 @@ void WaitingSagas::Add(SagaPtr saga) {
   sagas_.emplace(serial, std::move(saga));
 }
 
-std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy) {
+std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int64_t through_seq) {
   std::vector<Group> groups;
   std::unordered_set<Serial> left_behind;
   int64_t rows = 0;
@@ -35,11 +35,13 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy) {
     ++at;
     if (left_behind.contains(first)) continue;
     const std::vector<Serial> members = ConnectedTo(first);
-    bool is_busy = false;
+    bool stays = false;
     for (Serial member : members) {
-      ForEachKey(*sagas_.at(member), [&](const RowId& key) { is_busy = is_busy || busy.contains(key); });
+      const Saga& saga = *sagas_.at(member);
+      stays = stays || saga.last_seq() > through_seq;
+      ForEachKey(saga, [&](const RowId& key) { stays = stays || busy.contains(key); });
     }
-    if (is_busy) {
+    if (stays) {
       left_behind.insert(members.begin(), members.end());
       continue;
     }

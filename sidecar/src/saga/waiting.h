@@ -21,8 +21,9 @@ class WaitingSagas {
 
   /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one group; a group is never
   /// cut). Every waiting saga that shares a row or aggregate with a taken one comes along, so that no older image is ever
-  /// written while a newer one waits; a group that touches a key of `busy` stays whole.
-  std::vector<Group> Take(int64_t rows_max, const RowSet& busy);
+  /// written while a newer one waits; a group that touches a key of `busy` stays whole. So does one that was in part handed
+  /// out ahead of its turn, after `through_seq`: an older change of the same row may be yet to come.
+  std::vector<Group> Take(int64_t rows_max, const RowSet& busy, int64_t through_seq);
 
   int64_t changes() const { return changes_; }
   bool empty() const { return sagas_.empty(); }

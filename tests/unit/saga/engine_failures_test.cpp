@@ -18,8 +18,9 @@ class EngineFailuresTest : public EngineTest {
       if (other != store) AcceptAll(other);
     }
     AnswerRefusing(store, {key});
-    if (!HasWrite(store)) AnswerProbe({});
+    AnswerProbe({});
     AnswerRefusing(store, {key});
+    AnswerProbe({});
   }
 
   static Leadership WithParked(const std::string& key) {

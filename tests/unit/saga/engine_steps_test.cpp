@@ -258,6 +258,20 @@ TEST_F(EngineStepsTest, ReadsNoFurtherPieceUntilTheBatchThatWasReadIsClosed) {
   EXPECT_TRUE(Has<Read>());
 }
 
+TEST_F(EngineStepsTest, WritesNoRowAheadOfAnOlderChangeThatIsYetToBeRead) {
+  EngineOptions options = Options();
+  options.pending_rows_max = 1;
+  StartFresh(options);
+  DeliverThrough(1, {{1, 10, "doc"}, {3, 10, "chunk", "doc"}}, false);
+  EXPECT_FALSE(HasWrite(kNeo4j));
+  ASSERT_TRUE(Has<Read>()) << "nothing is in flight: what waits needs the pieces up to it";
+  DeliverThrough(3, {{2, 11, "chunk"}}, true);
+  ASSERT_TRUE(HasWrite(kNeo4j));
+  const Write write = TakeWrite(kNeo4j);
+  EXPECT_THAT(KeysOf(write.rows), testing::UnorderedElementsAre("doc", "chunk"));
+  for (const RowWrite& row : *write.rows) EXPECT_NE(row.seq, 2);
+}
+
 TEST_F(EngineStepsTest, ArmsThenReadsAgainThenSleeps) {
   Start();
   Take<Read>();

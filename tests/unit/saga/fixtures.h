@@ -127,12 +127,15 @@ class EngineTest : public testing::Test {
 
   /// Answers the outstanding Read with a piece that reaches to its last seq.
   void Deliver(std::initializer_list<ChangeSpec> specs, bool batch_end = true) {
+    int64_t through_seq = 0;
+    for (const ChangePtr& change : Make(specs)) through_seq = std::max(through_seq, change->seq);
+    DeliverThrough(through_seq, specs, batch_end);
+  }
+
+  /// The same with changes beyond `through_seq`, which are handed out ahead of their turn.
+  void DeliverThrough(int64_t through_seq, std::initializer_list<ChangeSpec> specs, bool batch_end) {
     Take<Read>();
-    Piece piece;
-    piece.changes = Make(specs);
-    for (const ChangePtr& change : piece.changes) piece.through_seq = std::max(piece.through_seq, change->seq);
-    piece.batch_end = batch_end;
-    Send(PieceArrived{std::move(piece)});
+    Send(PieceArrived{Piece{Make(specs), through_seq, batch_end, 0}});
   }
 
   template <typename A>
