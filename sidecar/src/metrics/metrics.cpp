@@ -65,7 +65,8 @@ PerStore<T> AddPerStore(Family<T>& family, const char* label, bool as_step,
 }  // namespace
 
 // Every series exists from the start with 0: a ratio on a dashboard divides by a number from the
-// first scrape on, and rate() sees the first increment.
+// first scrape on, and rate() sees the first increment. Only a store that was never asked has no
+// apex_store_up: one that is not configured is not down.
 struct Metrics::Impl {
   Registry registry;
 
@@ -106,12 +107,10 @@ struct Metrics::Impl {
                                    "Sagas larger than a piece that were delivered in parts.")
                             .Add({});
 
-  PerStore<Gauge> store_up =
-      AddPerStore(prometheus::BuildGauge()
-                      .Name("apex_store_up")
-                      .Help("1 while the store answers, 0 while it does not or is not used.")
-                      .Register(registry),
-                  "store", false);
+  Family<Gauge>& store_up = prometheus::BuildGauge()
+                                .Name("apex_store_up")
+                                .Help("1 while the store answers, 0 while it does not.")
+                                .Register(registry);
   PerStore<Gauge> breaker_open =
       AddPerStore(prometheus::BuildGauge()
                       .Name("apex_breaker_open")
@@ -180,7 +179,7 @@ void Metrics::BatchObserved(int64_t rows) { impl_->batch_rows.Observe(static_cas
 void Metrics::SagasSplit(int64_t count) { impl_->saga_split.Increment(static_cast<double>(count)); }
 
 void Metrics::SetStoreUp(Store store, bool up) {
-  impl_->store_up[static_cast<size_t>(store)]->Set(up ? 1 : 0);
+  impl_->store_up.Add({{"store", std::string(Name(store))}}).Set(up ? 1 : 0);
 }
 
 void Metrics::SetBreakerOpen(Store store, bool open) {
@@ -192,6 +191,12 @@ void Metrics::Retried(Store store) { impl_->retries[static_cast<size_t>(store)]-
 void Metrics::SetLeader(bool leading, int64_t epoch) {
   impl_->leader.Set(leading ? 1 : 0);
   impl_->epoch.Set(static_cast<double>(epoch));
+  if (leading) return;
+  // They are the next leader's now: a sum over all processes must not count them twice.
+  impl_->active_sagas.Set(0);
+  impl_->lag_seconds.Set(0);
+  impl_->backlog_rows.Set(0);
+  for (Gauge* gauge : impl_->breaker_open) gauge->Set(0);
 }
 
 std::string Metrics::Render() const {

@@ -34,9 +34,10 @@ class Metrics {
   void SagasSplit(int64_t count);            ///< Sagas larger than a piece, delivered in parts.
 
   // The stores.
-  void SetStoreUp(Store store, bool up);
+  void SetStoreUp(Store store, bool up);     ///< A store never named here has no series: it is not used.
   void SetBreakerOpen(Store store, bool open);
   void Retried(Store store);
+  /// Without leadership lag, backlog, active sagas and breakers are 0.
   void SetLeader(bool leading, int64_t epoch);
 
   /// Prometheus text format 0.0.4.

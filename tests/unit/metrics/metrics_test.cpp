@@ -58,7 +58,11 @@ std::string Names(const Metrics& metrics) {
 
 TEST(MetricsTest, NamesTypesAndLabelsAreThoseOfTheGoldenFile) {
   const auto path = std::filesystem::path(__FILE__).parent_path() / "golden_names.txt";
-  const std::string names = Names(Metrics());
+  Metrics metrics;
+  for (Store store : {Store::kPostgres, Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
+    metrics.SetStoreUp(store, true);  // Without it the store has no such series.
+  }
+  const std::string names = Names(metrics);
   if (std::getenv("APEX_UPDATE_GOLDEN") != nullptr) std::ofstream(path) << names;
 
   std::stringstream golden;
@@ -134,6 +138,30 @@ TEST(MetricsTest, CountsWhatItIsTold) {
     ASSERT_TRUE(samples.contains(series)) << series << "\n" << metrics.Render();
     EXPECT_EQ(samples[series], value) << series;
   }
+}
+
+TEST(MetricsTest, AStoreThatIsNotUsedIsNotDown) {
+  Metrics metrics;
+  metrics.SetStoreUp(Store::kNeo4j, false);
+  auto samples = Samples(metrics);
+  EXPECT_EQ(samples.at(R"(apex_store_up{store="neo4j"})"), 0);
+  EXPECT_FALSE(samples.contains(R"(apex_store_up{store="redis"})"));
+}
+
+TEST(MetricsTest, AProcessThatLeadsNoLongerHasNothingWaiting) {
+  Metrics metrics;
+  metrics.SetLeader(true, 3);
+  metrics.SetActiveSagas(7);
+  metrics.SetLagSeconds(90);
+  metrics.SetBacklogRows(11);
+  metrics.SetBreakerOpen(Store::kQdrant, true);
+  metrics.SetLeader(false, 3);
+  auto samples = Samples(metrics);
+  for (const char* series : {"apex_leader", "apex_saga_active_count", "apex_lag_seconds",
+                             "apex_backlog_rows", R"(apex_breaker_open{store="qdrant"})"}) {
+    EXPECT_EQ(samples.at(series), 0) << series;
+  }
+  EXPECT_EQ(samples.at("apex_epoch"), 3);
 }
 
 TEST(MetricsTest, KeepsLabelsBoundedWhateverIsPassed) {
