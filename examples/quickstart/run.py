@@ -139,7 +139,7 @@ def farewell(world: World) -> None:
             ("Neo4j", f"{stack.neo4j.uri}   user {stack.neo4j.user}, password {stack.neo4j.password}"),
             ("Qdrant", f"{stack.qdrant.uri}   (gRPC)"),
             ("Redis", stack.redis.uri),
-            ("metrics", f"{world.sidecar.http}/metrics"),
+            ("console", f"{world.sidecar.http}/   (also /metrics, /readyz, /api/v1/status)"),
             ("logs", str(world.directory)),
         ]
     )

@@ -34,7 +34,14 @@ std::string Shown(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::string Ago(const json& seconds) { return seconds.is_number() ? fmt::format("{:.1f} s", seconds.get<double>()) : "-"; }
+std::string Seconds(const json& value) { return value.is_number() ? fmt::format("{:.1f} s", value.get<double>()) : "-"; }
+
+std::string Backlog(const json& pipeline) {
+  const auto changes = pipeline["backlog"].get<int64_t>();
+  if (changes == 0) return "none";
+  return fmt::format("{} change{}, the oldest {} old", changes, changes == 1 ? "" : "s",
+                     Seconds(pipeline["oldest_event_age_seconds"]));
+}
 
 void PrintPipeline(const json& pipeline) {
   std::cout << fmt::format("pipeline {}\n", Shown(pipeline["pipeline"]));
@@ -42,10 +49,9 @@ void PrintPipeline(const json& pipeline) {
     std::cout << "  leader     none\n";
   } else {
     std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n", Shown(pipeline["leader"]),
-                             Shown(pipeline["epoch"]), Ago(pipeline["heartbeat_age_seconds"]));
+                             Shown(pipeline["epoch"]), Seconds(pipeline["heartbeat_age_seconds"]));
   }
-  std::cout << fmt::format("  backlog    {} changes, the oldest {} old\n", Shown(pipeline["backlog"]),
-                           Ago(pipeline["oldest_event_age_seconds"]));
+  std::cout << fmt::format("  backlog    {}\n", Backlog(pipeline));
   std::cout << fmt::format("  sagas      {} compensating, {} parked, {} with a failed compensation\n",
                            Shown(pipeline["compensating"]), Shown(pipeline["parked"]),
                            Shown(pipeline["compensation_failed"]));
