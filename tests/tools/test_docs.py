@@ -3,6 +3,7 @@
 import pathlib
 import re
 import subprocess
+import tomllib
 
 import pytest
 
@@ -122,3 +123,15 @@ def test_promql_on_the_metrics_page_speaks_of_metrics_that_exist():
     series = {line.partition("{")[0] for line in golden.splitlines() if not line.startswith("#")}
     named = set(re.findall(r"apex_\w+", blocks(REFERENCE / "metrics.md", "promql")))
     assert named and named <= series
+
+
+def toml_examples() -> list[tuple[str, str]]:
+    return [(page, text) for page in PAGES for text in re.findall(r"^ *```toml\n(.*?)^ *```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)]
+
+
+@pytest.mark.parametrize(("page", "text"), toml_examples(), ids=lambda value: value if value in PAGES else "example")
+def test_a_toml_example_uses_keys_that_exist(page, text):
+    table = re.findall(r"^\| `([a-z0-9_]+\.[a-z0-9_]+)`(?:<br>`([a-z0-9_.]+)`)?", (REFERENCE / "configuration.md").read_text(), flags=re.MULTILINE)
+    known = {name for row in table for name in row if name}
+    used = {f"{section}.{key}" for section, keys in tomllib.loads(text).items() for key in keys}
+    assert used and used <= known
