@@ -17,7 +17,8 @@ std::string RowOf(const Key& key) {
   const std::string name =
       Code(key.name) + (key.secret ? "<br>" + Code(key.name + "_file") : std::string());
   const std::string variable =
-      Code(key.environment) + (key.secret ? "<br>" + Code(key.environment + "_FILE") : std::string());
+      Code(key.environment) +
+      (key.secret ? "<br>" + Code(key.environment + "_FILE") : std::string());
   return "| " + name + " | " + variable + " | " + Code(key.default_value) + " | " + key.expected +
          " | " + key.meaning + " |";
 }
