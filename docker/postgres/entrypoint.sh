@@ -42,11 +42,12 @@ make_cluster() {
     die 'POSTGRES_PASSWORD is needed on the first start, or POSTGRES_PASSWORD_FILE'
   fi
   local password=()
-  [ -z "${POSTGRES_PASSWORD:-}" ] || password=(--pwfile=<(printf '%s\n' "$POSTGRES_PASSWORD"))
+  [ -z "${POSTGRES_PASSWORD:-}" ] || password=(--pwfile=/dev/stdin)
   # Word splitting is wanted: the variable holds arguments.
   # shellcheck disable=SC2086
   initdb --pgdata="$unfinished" --username="$POSTGRES_USER" --encoding=UTF8 --auth-local=trust --auth-host=scram-sha-256 \
-    "${password[@]}" --set listen_addresses='*' --set shared_preload_libraries=apex_saga ${POSTGRES_INITDB_ARGS:-}
+    "${password[@]}" --set listen_addresses='*' --set shared_preload_libraries=apex_saga ${POSTGRES_INITDB_ARGS:-} \
+    <<<"${POSTGRES_PASSWORD:-}"
   printf '\nhost all all all %s\n' "$POSTGRES_HOST_AUTH_METHOD" >>"$unfinished/pg_hba.conf"
   mv "$unfinished"/* "$PGDATA"
 }

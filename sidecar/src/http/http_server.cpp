@@ -83,10 +83,12 @@ std::variant<std::unique_ptr<HttpServer>, ListenError> HttpServer::Start(const s
       "listening_ports", listen.c_str(),      "num_threads", kThreads, "request_timeout_ms",
       kRequestTimeoutMs, "enable_keep_alive", "no",          nullptr};
   std::array<char, 256> text{};
-  unsigned code = 0;
   mg_init_data init{
       .callbacks = &callbacks, .user_data = impl.get(), .configuration_options = options.data()};
-  mg_error_data error{.code = &code, .text = text.data(), .text_buffer_size = text.size()};
+  // Its other fields differ between versions of the library, and are not needed.
+  mg_error_data error{};
+  error.text = text.data();
+  error.text_buffer_size = text.size();
   impl->context.reset(mg_start2(&init, &error));
   if (!impl->context) {
     const std::string why =
