@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
 #include <sstream>
 #include <string>
 
@@ -111,6 +112,7 @@ struct Metrics::Impl {
                                 .Name("apex_store_up")
                                 .Help("1 while the store answers, 0 while it does not.")
                                 .Register(registry);
+  std::mutex store_up_mutex;  // A series is removed: nobody may hold on to it.
   PerStore<Gauge> breaker_open =
       AddPerStore(prometheus::BuildGauge()
                       .Name("apex_breaker_open")
@@ -123,6 +125,8 @@ struct Metrics::Impl {
   Gauge& leader = NewGauge(registry, "apex_leader", "1 while this process leads its pipeline.");
   Gauge& epoch = NewGauge(registry, "apex_epoch",
                           "Epoch this process leads in, or led in last; 0 before its first.");
+
+  Gauge& StoreUp(Store store) { return store_up.Add({{"store", std::string(Name(store))}}); }
 
   Impl() {
     for (Store step : kStores) {
@@ -179,7 +183,8 @@ void Metrics::BatchObserved(int64_t rows) { impl_->batch_rows.Observe(static_cas
 void Metrics::SagasSplit(int64_t count) { impl_->saga_split.Increment(static_cast<double>(count)); }
 
 void Metrics::SetStoreUp(Store store, bool up) {
-  impl_->store_up.Add({{"store", std::string(Name(store))}}).Set(up ? 1 : 0);
+  const std::lock_guard lock(impl_->store_up_mutex);
+  impl_->StoreUp(store).Set(up ? 1 : 0);
 }
 
 void Metrics::SetBreakerOpen(Store store, bool open) {
@@ -192,11 +197,16 @@ void Metrics::SetLeader(bool leading, int64_t epoch) {
   impl_->leader.Set(leading ? 1 : 0);
   impl_->epoch.Set(static_cast<double>(epoch));
   if (leading) return;
-  // They are the next leader's now: a sum over all processes must not count them twice.
+  // All that is the next leader's now: a sum over the processes must not count it twice, nor an
+  // alert go by what this one knew last.
   impl_->active_sagas.Set(0);
   impl_->lag_seconds.Set(0);
   impl_->backlog_rows.Set(0);
   for (Gauge* gauge : impl_->breaker_open) gauge->Set(0);
+  const std::lock_guard lock(impl_->store_up_mutex);
+  for (Store target : {Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
+    impl_->store_up.Remove(&impl_->StoreUp(target));
+  }
 }
 
 std::string Metrics::Render() const {

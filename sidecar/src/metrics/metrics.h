@@ -37,7 +37,7 @@ class Metrics {
   void SetStoreUp(Store store, bool up);     ///< A store never named here has no series: it is not used.
   void SetBreakerOpen(Store store, bool open);
   void Retried(Store store);
-  /// Without leadership lag, backlog, active sagas and breakers are 0.
+  /// Without leadership lag, backlog, active sagas and breakers are 0, and only PostgreSQL is up or down.
   void SetLeader(bool leading, int64_t epoch);
 
   /// Prometheus text format 0.0.4.

@@ -148,15 +148,19 @@ TEST(MetricsTest, AStoreThatIsNotUsedIsNotDown) {
   EXPECT_FALSE(samples.contains(R"(apex_store_up{store="redis"})"));
 }
 
-TEST(MetricsTest, AProcessThatLeadsNoLongerHasNothingWaiting) {
+TEST(MetricsTest, AProcessThatLeadsNoLongerSaysNothingOfTheNextLeadersWork) {
   Metrics metrics;
   metrics.SetLeader(true, 3);
   metrics.SetActiveSagas(7);
   metrics.SetLagSeconds(90);
   metrics.SetBacklogRows(11);
   metrics.SetBreakerOpen(Store::kQdrant, true);
+  metrics.SetStoreUp(Store::kPostgres, true);
+  metrics.SetStoreUp(Store::kQdrant, false);
   metrics.SetLeader(false, 3);
   auto samples = Samples(metrics);
+  EXPECT_EQ(samples.at(R"(apex_store_up{store="postgres"})"), 1);
+  EXPECT_FALSE(samples.contains(R"(apex_store_up{store="qdrant"})"));
   for (const char* series : {"apex_leader", "apex_saga_active_count", "apex_lag_seconds",
                              "apex_backlog_rows", R"(apex_breaker_open{store="qdrant"})"}) {
     EXPECT_EQ(samples.at(series), 0) << series;
