@@ -1,4 +1,4 @@
-"""Private PostgreSQL, Redis, Neo4j, Qdrant and sidecar processes for the quickstart and the tests.
+"""Private PostgreSQL, Redis, Neo4j, Qdrant, Prometheus and sidecar processes for the quickstart and the tests.
 
 Every server lives in a directory of its own, listens on a free port of the loopback interface only, and is ended by the
 process id that was recorded when it was started. Nothing here touches a server that the machine already runs.
@@ -8,6 +8,7 @@ from stores.neo4j_server import Neo4j
 from stores.paths import ROOT, runtime_directory
 from stores.postgres_server import SIDECAR_ROLE, Postgres
 from stores.process import Server, ServerError
+from stores.prometheus_server import Prometheus
 from stores.qdrant_server import Qdrant
 from stores.redis_server import Redis
 from stores.sidecar import Sidecar
@@ -17,6 +18,7 @@ __all__ = [
     "SIDECAR_ROLE",
     "Neo4j",
     "Postgres",
+    "Prometheus",
     "Qdrant",
     "Redis",
     "Server",
