@@ -6,6 +6,7 @@ What Prometheus answers is compared with the sidecar's own counters; observed.py
 import contextlib
 import dataclasses
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from world import World, wait_until
 
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "dashboards" / "saga-execution.json").read_text())
 RULES = ROOT / "dashboards" / "alerts.yml"
+RUNBOOK = ROOT / "docs" / "operating" / "alerts.md"
 ALERTS = {rule["alert"]: rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
 EXECUTIONS, COMPENSATIONS, FAILURES = "apex_saga_executions_total", "apex_saga_compensation_total", "apex_saga_failure_reason_total"
 STEPS = ("write_postgres", "write_neo4j", "write_qdrant", "write_redis")
@@ -33,6 +35,7 @@ class Story:
     settled: Moment
     exposition: str
     rules: dict[str, dict[str, Any]]
+    runbook: list[list[dict[str, Any]]]
     without_qdrant: Moment
     without_sidecar: Moment
 
@@ -51,6 +54,7 @@ def story(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             settled=scenario.settle(),
             exposition=scenario.metrics_text(),
             rules=wait_until(lambda: evaluated(scenario.prometheus)),
+            runbook=[world.rows(query) for query in re.findall(r"```sql\n(.*?)```", RUNBOOK.read_text(), re.DOTALL)],
             without_qdrant=scenario.lose_qdrant(),
             without_sidecar=scenario.lose_the_sidecar(),
         )
@@ -219,6 +223,13 @@ def test_prometheus_loads_the_rules_and_evaluates_them_without_an_error(story: S
     assert alert["annotations"]["summary"] == "write_neo4j could not be undone"
     # Its `for` of five minutes is not over.
     assert story.rules["ApexSuccessRateCritical"]["state"] == "pending"
+
+
+def test_the_runbooks_queries_find_the_sagas_and_the_stores_own_words(story: Story) -> None:
+    by_reason, not_undone = story.runbook
+    assert [(row["failed_step"], row["error_type"], row["count"]) for row in by_reason] == [("write_qdrant", "refused", POISONED + 1)]
+    assert "dimension" in by_reason[0]["min"].lower()
+    assert [row["failed_step"] for row in not_undone] == ["write_qdrant"]
 
 
 def test_promtool_finds_nothing_in_the_metrics_but_the_name_that_is_fixed(story: Story) -> None:
