@@ -127,6 +127,7 @@ SELECT * FROM refused('cache', apex.cache('a b'));
 SELECT * FROM refused('cache', apex.cache('e', 'forget'));
 SELECT * FROM refused('cache', apex.cache('e', ttl => '1 hour'));
 SELECT * FROM refused('cache', apex.cache('e', 'write', entry => ''));
+SELECT * FROM refused('cache', apex.cache('e', entry => 'e:*{id}'));
 SELECT * FROM refused('cache', apex.cache('e', 'write', ttl => '0'));
 SELECT * FROM refused('cache', apex.cache('e', 'write', ttl => '-1 hour'));
 SELECT * FROM refused('cache', apex.cache('e', 'write', ttl => '1.5 seconds'));

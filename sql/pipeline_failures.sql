@@ -21,14 +21,15 @@ BEGIN
 END $$;
 CREATE FUNCTION pg_temp.close(epoch bigint, superseded jsonb DEFAULT '[]') RETURNS void LANGUAGE sql AS $$
   SELECT apex.checkpoint('regress_failures', epoch, (SELECT max(seq) FROM piece), superseded, true) $$;
-CREATE FUNCTION pg_temp.failure(id text) RETURNS jsonb LANGUAGE sql AS $$
+CREATE FUNCTION pg_temp.failure(id text, carried_forward boolean DEFAULT false) RETURNS jsonb LANGUAGE sql AS $$
   SELECT jsonb_build_object('id', '01890a5d-ac96-774b-bcce-b302099a80' || failure.id, 'relation', 'failing'::regclass::oid,
     'key', jsonb_build_array(min(p.id)), 'xids', jsonb_agg(DISTINCT p.xid::text), 'steps', '["write_neo4j", "write_qdrant"]'::jsonb,
     'failed_step', 'write_qdrant', 'error_type', 'refused', 'native_code', 'INVALID_ARGUMENT', 'error', 'Wrong input: dimension',
     'traceparent', '', 'events', jsonb_agg(p.seq ORDER BY p.seq),
     'rows', (SELECT jsonb_agg(jsonb_build_object('relation', 'failing'::regclass::oid, 'key', jsonb_build_array(r.id),
                'mapping', (SELECT m.id FROM apex.mapping m WHERE m.relation = 'failing'::regclass AND m.active),
-               'failed_seq', r.last, 'first_seq', r.first, 'oldest_seq', r.first))
+               'failed_seq', r.last, 'first_seq', r.first, 'oldest_seq', r.first,
+               'carried_forward', failure.carried_forward))
                FROM (SELECT q.id, max(q.seq) AS last, min(q.seq) AS first FROM piece q GROUP BY q.id) r))
     FROM piece p $$;
 CREATE VIEW failing_parked AS
@@ -60,6 +61,17 @@ SELECT pg_temp.read(:epoch);
 SELECT key, accepted FROM apex.record_failure('regress_failures', :epoch, pg_temp.failure('02'));
 SELECT * FROM failing_parked;
 SELECT apex.settle_failure('regress_failures', :epoch, '01890a5d-ac96-774b-bcce-b302099a8002', 'parked');
+SELECT pg_temp.close(:epoch);
+
+-- Failing once more after a change in between was accepted, whose checkpoint is yet to come, it starts anew from that change.
+UPDATE failing SET title = 'one, accepted' WHERE id = 1;
+SELECT pg_temp.read(:epoch);
+SELECT pg_temp.close(:epoch);
+UPDATE failing SET title = 'one, fifth' WHERE id = 1;
+SELECT pg_temp.read(:epoch);
+SELECT key, accepted FROM apex.record_failure('regress_failures', :epoch, pg_temp.failure('06', true));
+SELECT * FROM failing_parked;
+SELECT apex.settle_failure('regress_failures', :epoch, '01890a5d-ac96-774b-bcce-b302099a8006', 'parked');
 SELECT pg_temp.close(:epoch);
 
 -- An older version supersedes nothing, a newer one does; a saga without rows goes, with its events.

@@ -497,6 +497,9 @@ BEGIN
   invalidate := coalesce(apex.text_list(cache, 'invalidate', 'cache'), apex.default_invalidate(relation, entity, key, aggregate));
   events := coalesce(apex.text_list(cache, 'events', 'cache'), ARRAY[entity]);
   PERFORM apex.check_template(relation, t) FROM unnest(invalidate || entry) t;
+  IF regexp_replace(entry, '\{[^{}]+\}', '', 'g') ~ '[*?[]' THEN
+    PERFORM apex.refuse('22023', format('cache entry "%s" is a pattern', entry), 'An entry is one key.', 'Leave *, ? and [ out of entry; invalidate takes patterns.');
+  END IF;
   PERFORM apex.check_name(e, 'cache event', name_pattern, name_hint) FROM unnest(events) e;
   PERFORM apex.column_spec(relation, c, 'cache') FROM unnest(apex.text_list(cache, 'columns', 'cache')) c;
   RETURN jsonb_build_object('entity', entity, 'mode', mode, 'entry', entry, 'ttl_seconds', ttl,

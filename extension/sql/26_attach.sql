@@ -34,12 +34,12 @@ END
 $$;
 COMMENT ON FUNCTION apex.image_columns(regclass, jsonb, text[]) IS 'The columns that before and after hold';
 
--- What the cached JSON is asked to hold. A table in write mode that is mapped to nothing else is cached whole.
+-- What the cached JSON is asked to hold. A table that is mapped to nothing else is cached whole.
 CREATE FUNCTION apex.cached_columns(relation regclass, spec jsonb, cache jsonb) RETURNS text[]
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT coalesce(apex.text_list(cache, 'columns', 'cache'),
-                  CASE WHEN spec #>> '{cache,mode}' = 'write' AND jsonb_typeof(spec -> 'graph') = 'null' AND jsonb_typeof(spec -> 'vector') = 'null'
+                  CASE WHEN jsonb_typeof(spec -> 'graph') = 'null' AND jsonb_typeof(spec -> 'vector') = 'null'
                        THEN (SELECT array_agg(attname::text) FROM pg_attribute
                               WHERE attrelid = relation AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v') END);
 END;

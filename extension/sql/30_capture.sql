@@ -87,6 +87,7 @@ REVOKE ALL ON FUNCTION apex.refuse_truncate() FROM PUBLIC;
 CREATE FUNCTION apex.outbox_slot() RETURNS int
   LANGUAGE c VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'apex_outbox_slot';
 COMMENT ON FUNCTION apex.outbox_slot() IS 'The slot of the outbox that events are written to now: 0, 1 or 2';
+REVOKE ALL ON FUNCTION apex.outbox_slot() FROM PUBLIC;
 
 -- Only the slot that was written before the current one is looked at: nobody writes to it any more, nor will before the next
 -- one has had its turn, so that its lock makes no writer wait. A transaction that still holds rows there keeps it.

@@ -453,8 +453,14 @@ BEGIN
      WHERE o.seq = ANY (ARRAY(SELECT listed.seq::bigint FROM jsonb_array_elements_text(record_failure.saga -> 'events') listed(seq)))
     ON CONFLICT (seq) DO UPDATE SET saga = excluded.saga;
 
+    -- A later change than the one that is parked was accepted, and its checkpoint has not been written yet.
+    DELETE FROM apex.saga_row parked
+     USING jsonb_to_recordset(record_failure.saga -> 'rows') AS r(relation oid, key jsonb, carried_forward boolean)
+     WHERE r.carried_forward AND parked.relation = r.relation::regclass AND parked.key = r.key;
+
     -- The image that was accepted is the one before the row's oldest event; a row that is parked already brings the one
-    -- from before its first failure. An old embedding that is there but empty stands for none.
+    -- from before its first failure, and its version, since a store that could not be put back holds a later one. An old
+    -- embedding that is there but empty stands for none.
     INSERT INTO apex.saga_row AS parked
     SELECT saga_id, r.relation::regclass, r.key, r.mapping, r.failed_seq, r.first_seq - 1, e.before,
            CASE WHEN e.before IS NOT NULL THEN nullif(coalesce(e.old_embedding, e.embedding), ''::bytea) END
@@ -462,8 +468,7 @@ BEGIN
              AS r(relation oid, key jsonb, mapping int, failed_seq bigint, first_seq bigint, oldest_seq bigint)
       LEFT JOIN apex.saga_event e ON e.seq = r.oldest_seq
     ON CONFLICT (relation, key) DO UPDATE
-      SET saga = excluded.saga, mapping = excluded.mapping, failed_seq = excluded.failed_seq,
-          accepted_seq = excluded.accepted_seq;
+      SET saga = excluded.saga, mapping = excluded.mapping, failed_seq = excluded.failed_seq;
     PERFORM apex.delete_empty_sagas(record_failure.pipeline);
   END IF;
   RETURN QUERY SELECT * FROM apex.undo_rows(saga_id);

@@ -35,7 +35,7 @@ struct KeyFlags {
     Add(app, "--postgres-dsn", "postgres.dsn", "libpq connection string (APEX_POSTGRES_DSN)");
     Add(app, "--pipeline", "engine.pipeline", "pipeline to serve (APEX_ENGINE_PIPELINE)");
     Add(app, "--listen", "http.listen", "HTTP address and port (APEX_HTTP_LISTEN)");
-    Add(app, "--log-level", "log.level", "debug, info, warn or error (APEX_LOG_LEVEL)");
+    Add(app, "--log-level", "log.level", "trace, debug, info, warn or error (APEX_LOG_LEVEL)");
   }
 
  private:

@@ -81,7 +81,9 @@ bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
 
 std::string RemedyForStore(Store store, const StoreError& error) {
   const std::string name(Name(store));
-  if (error.native_code.rfind("apex.", 0) == 0) return "see above; `apex run` holds this store's rows until it is mended";
+  if (error.native_code == "apex.collection" || error.native_code == "apex.version" || error.native_code == "apex.mapping") {
+    return "until it is mended `apex run` holds the rows of this store";
+  }
   if (error.kind == ErrorKind::kPermanent || error.message.find("nauth") != std::string::npos) {
     return fmt::format("check user, password or key of [{}] in the configuration", name);
   }

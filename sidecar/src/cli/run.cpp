@@ -97,13 +97,13 @@ http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& h
 }  // namespace
 
 int Run(const config::Config& config) {
+  SignalWatcher signals;  // First of all: opening the stores starts threads, which must not take the signals.
   auto opened = Stores::Open(config);
   if (const auto* error = std::get_if<config::ConfigError>(&opened)) {
     std::cerr << "apex: " << error->message << "\n";
     return kUsage;
   }
   SetUpLog(config.log);
-  SignalWatcher signals;
   const std::map<Store, TargetStore*> targets = std::get<Stores>(opened).targets();
   Metrics metrics;
   coordinator::Health health(AllStores(targets));
@@ -113,7 +113,7 @@ int Run(const config::Config& config) {
   postgres::Admin admin(AdminOptionsFrom(config));
   auto server = http::HttpServer::Start(config.http.listen, config.http.token, EndpointsOf(metrics, health, admin));
   if (const auto* error = std::get_if<http::ListenError>(&server)) {
-    std::cerr << "apex: http.listen (APEX_HTTP_LISTEN): " << error->message << "\n";
+    std::cerr << "apex: " << error->message << "\n";
     return kUsage;
   }
   spdlog::info("serving http on port {}", std::get<std::unique_ptr<http::HttpServer>>(server)->port());

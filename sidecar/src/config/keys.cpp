@@ -1,9 +1,13 @@
 #include "config/keys.h"
 
+#include <libpq-fe.h>
+
 #include <algorithm>
 #include <array>
 #include <cctype>
 #include <charconv>
+#include <memory>
+#include <string_view>
 
 #include "core/uri.h"
 
@@ -23,9 +27,31 @@ using Check = bool (*)(const std::string&);
 bool Anything(const std::string& value) { return value.find('\0') == std::string::npos; }
 bool NotEmpty(const std::string& value) { return !value.empty() && Anything(value); }
 
+/// One port or a list with one for each host; an empty one stands for the default.
+bool ArePorts(std::string_view text) {
+  for (;;) {
+    const std::string_view port = text.substr(0, text.find(','));
+    uint16_t number = 0;
+    const char* const end = port.data() + port.size();
+    const auto [at, error] = std::from_chars(port.data(), end, number);
+    if (!port.empty() && (error != std::errc() || at != end || number == 0)) return false;
+    if (port.size() == text.size()) return true;
+    text.remove_prefix(port.size() + 1);
+  }
+}
+
+/// libpq itself reads it, except for ports, which it reads only when it connects. What it says to a
+/// string that it cannot read may repeat a piece of a password and is left out.
 bool IsDsn(const std::string& value) {
-  return value.starts_with("postgres://") || value.starts_with("postgresql://") ||
-         value.find('=') != std::string::npos;
+  if (!NotEmpty(value)) return false;
+  const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> options(
+      PQconninfoParse(value.c_str(), nullptr), PQconninfoFree);
+  if (!options) return false;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    const bool is_port = std::string_view(option->keyword) == "port" && option->val != nullptr;
+    if (is_port && !ArePorts(option->val)) return false;
+  }
+  return true;
 }
 
 template <size_t n>
@@ -35,7 +61,12 @@ bool IsPlainAddress(const std::string& value, const std::array<std::string_view,
          uri->port != 0 && (uri->path.empty() || uri->path == "/");
 }
 
-bool IsNeo4jUri(const std::string& value) { return IsPlainAddress(value, kNeo4jSchemes); }
+/// A routing context, as in neo4j://host?region=eu, is for servers that route.
+bool IsNeo4jUri(const std::string& value) {
+  const size_t query = value.find('?');
+  if (query != std::string::npos && !value.starts_with("neo4j")) return false;
+  return IsPlainAddress(value.substr(0, query), kNeo4jSchemes);
+}
 bool IsQdrantUri(const std::string& value) { return IsPlainAddress(value, kQdrantSchemes); }
 
 bool IsRedisUri(const std::string& value) {
@@ -202,7 +233,7 @@ std::vector<KeySpec> EngineKeys() {
       Integer("engine.batches_in_flight_max", &Engine::batches_in_flight_max, 1, 64,
               "Batches of disjoint rows under way at once."),
       Integer("engine.piece_rows_max", &Engine::piece_rows_max, 1, 1000000,
-              "Changes read from the outbox at once; a saga larger than this is split."),
+              "Changes read from the outbox at once, besides the rest of their sagas up to 8192 further; a saga that reaches beyond is split."),
       Integer("engine.pending_rows_max", &Engine::pending_rows_max, 1, 10000000,
               "Changes read and not yet settled; no more are read beyond it. Not less than "
               "engine.piece_rows_max."),

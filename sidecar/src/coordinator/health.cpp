@@ -22,15 +22,15 @@ void Health::SetRole(Role role, int64_t epoch) {
 
 void Health::SetUp(Store store) {
   const std::lock_guard lock(mutex_);
-  stores_[store] = {true, ""};
+  stores_[store] = {true, "", false};
 }
 
 bool Health::SetDown(Store store, std::string why) {
   const std::lock_guard lock(mutex_);
   StoreState& state = stores_[store];
-  const bool was_up = state.up;
-  state = {false, std::move(why)};
-  return was_up;
+  const bool announced = state.announced;
+  state = {false, std::move(why), true};
+  return !announced;
 }
 
 Role Health::role() const {

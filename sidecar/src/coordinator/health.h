@@ -21,15 +21,16 @@ class Health {
   struct StoreState {
     bool up = false;
     std::string last_error;  ///< Empty while up.
+    bool announced = false;  ///< That it is down.
   };
 
   explicit Health(const std::vector<Store>& stores) {
-    for (Store store : stores) stores_[store] = {false, "not reached yet"};
+    for (Store store : stores) stores_[store] = {false, "not reached yet", false};
   }
 
   void SetRole(Role role, int64_t epoch = 0);
   void SetUp(Store store);
-  /// True when the store was up until now.
+  /// True when nobody has been told since the store was up.
   bool SetDown(Store store, std::string why);
 
   Role role() const;

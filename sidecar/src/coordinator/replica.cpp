@@ -29,7 +29,7 @@ std::string Replica::Run() {
     Result<std::optional<Leadership>> won = ledger_.TryLead(Deadline::After(options_.dispatcher.store_timeout));
     if (!won.ok()) {
       const std::string why = Describe(won.error());
-      if (health_.SetDown(Store::kPostgres, why) || health_.role() == Role::kStarting) spdlog::warn("{}", why);
+      if (health_.SetDown(Store::kPostgres, why)) spdlog::warn("{}", why);
       health_.SetRole(Role::kStandby);
       metrics_.SetStoreUp(Store::kPostgres, false);
       Pause(kRetryInterval);

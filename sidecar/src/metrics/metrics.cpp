@@ -25,7 +25,7 @@ using prometheus::Registry;
 using Buckets = Histogram::BucketBoundaries;
 
 constexpr std::array kStores{Store::kPostgres, Store::kNeo4j, Store::kQdrant, Store::kRedis};
-constexpr std::array kErrorTypes{"refused", "unavailable", "timeout", "unencodable", "other"};
+constexpr std::array kErrorTypes{"refused", "gave_up", "unencodable", "other"};
 constexpr std::array kFailedSteps{"write_postgres", "write_neo4j", "write_qdrant",
                                   "write_redis",    "capture",     "other"};
 
@@ -101,7 +101,7 @@ struct Metrics::Impl {
                                       .Add({}, kEndToEndSeconds);
   Histogram& batch_rows = prometheus::BuildHistogram()
                               .Name("apex_batch_rows")
-                              .Help("Rows of one batch.")
+                              .Help("Changes that one checkpoint settled.")
                               .Register(registry)
                               .Add({}, kBatchRows);
   Counter& saga_split = NewCounter(registry, "apex_saga_split_total",
@@ -123,8 +123,7 @@ struct Metrics::Impl {
       NewCounter(registry, "apex_retries_total", "Requests sent to the store once more."), "store",
       false);
   Gauge& leader = NewGauge(registry, "apex_leader", "1 while this process leads its pipeline.");
-  Gauge& epoch = NewGauge(registry, "apex_epoch",
-                          "Epoch this process leads in, or led in last; 0 before its first.");
+  Gauge& epoch = NewGauge(registry, "apex_epoch", "Epoch this process leads in; 0 while it does not.");
 
   Gauge& StoreUp(Store store) { return store_up.Add({{"store", std::string(Name(store))}}); }
 

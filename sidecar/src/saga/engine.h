@@ -148,7 +148,7 @@ class Engine {
   void Fail(Group group, const Batch* batch, std::string failed_step, std::string error_type,
             const StoreError& error);
   std::vector<Store> StepsToUndo(const Group& group, const Batch* batch) const;
-  bool CarriedForward(const RowId& row) const;
+  bool TakeCarriedForward(const RowId& row);
   void AdvanceFailure(Failure& failure);
   void FinishFailure(uint64_t id);
 

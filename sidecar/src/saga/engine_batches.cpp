@@ -13,13 +13,7 @@ constexpr std::array<Store, 1> kSecondStage = {Store::kRedis};
 constexpr std::string_view kGaveUp = "gave_up";
 
 std::string ErrorType(const StoreError& error) {
-  if (error.native_code == kUnencodable) return "unencodable";
-  switch (error.kind) {
-    case ErrorKind::kTransient: return "unavailable";
-    case ErrorKind::kPermanent: return "refused";
-    case ErrorKind::kUnknownOutcome: return "timeout";
-  }
-  return "unknown";
+  return error.native_code == kUnencodable ? "unencodable" : "refused";
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ void Engine::Fail(Group group, const Batch* batch, std::string failed_step, std:
   Failure failure;
   failure.id = next_id_++;
   failure.record = Describe(group, system_identifier_);
-  for (FailureRecord::Row& row : failure.record.rows) row.carried_forward = CarriedForward(row.row);
+  for (FailureRecord::Row& row : failure.record.rows) row.carried_forward = TakeCarriedForward(row.row);
   failure.record.steps = StepsToUndo(group, batch);
   failure.record.failed_step = std::move(failed_step);
   failure.record.error_type = std::move(error_type);
@@ -65,11 +65,12 @@ std::vector<Store> Engine::StepsToUndo(const Group& group, const Batch* batch) c
   return steps;
 }
 
-/// Whether every store has accepted a later change of a row that PostgreSQL still calls parked.
-bool Engine::CarriedForward(const RowId& row) const {
+/// Whether every store has accepted a later change of a row that PostgreSQL still calls parked. It is parked anew now.
+bool Engine::TakeCarriedForward(const RowId& row) {
   const auto names = [&](const RowVersion& each) { return each.row == row; };
-  return std::any_of(superseded_.begin(), superseded_.end(), names) ||
-         (checkpointing_ && std::any_of(checkpoint_.superseded.begin(), checkpoint_.superseded.end(), names));
+  const size_t waiting = std::erase_if(superseded_, names);
+  const size_t on_the_way = checkpointing_ ? std::erase_if(checkpoint_.superseded, names) : 0;
+  return waiting + on_the_way > 0;
 }
 
 void Engine::On(FailureRecorded event) {

@@ -188,7 +188,7 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
     threads.emplace_back([&metrics] {
       for (int i = 0; i < 1000; ++i) {
         metrics.SagasSettled(true, 1);
-        metrics.Failed("write_redis", "unavailable", 1);
+        metrics.Failed("write_redis", "gave_up", 1);
         if (i % 100 == 0) {
           EXPECT_THAT(metrics.Render(), HasSubstr("apex_lag_seconds"));
         }
@@ -200,7 +200,7 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
   EXPECT_EQ(samples[R"(apex_saga_executions_total{status="success"})"], 4000);
   EXPECT_EQ(
       samples
-          [R"(apex_saga_failure_reason_total{error_type="unavailable",failed_step="write_redis"})"],
+          [R"(apex_saga_failure_reason_total{error_type="gave_up",failed_step="write_redis"})"],
       4000);
 }
 

@@ -213,7 +213,21 @@ TEST_F(EngineFailuresTest, SaysThatTheParkedImageNoLongerCountsWhenALaterOneWasA
   Compensate();
   Answer(stuck);
   AcceptAll();
-  EXPECT_THAT(WriteCheckpoint().superseded, ElementsAre(RowVersion{Row("a"), 2})) << "not the failure at 3";
+  EXPECT_THAT(WriteCheckpoint().superseded, IsEmpty()) << "the row is parked anew, at 3";
+}
+
+TEST_F(EngineFailuresTest, DoesNotTakeARowForCarriedForwardThatHasFailedSince) {
+  StartFresh(Options(), WithParked("a"));
+  Deliver({{1, 10, "stuck"}}, false);
+  TakeWrite(kNeo4j);
+  Deliver({{2, 11, "a"}}, false);
+  AcceptAll();
+  Deliver({{3, 12, "a"}}, false);
+  Refuse(kQdrant, "a");
+  Compensate();
+  Deliver({{4, 13, "a"}}, false);
+  Refuse(kQdrant, "a");
+  EXPECT_FALSE(All<RecordFailure>().back().record.rows.front().carried_forward) << "what stood before 4 was never accepted";
 }
 
 TEST_F(EngineFailuresTest, HandsTheParkedImageOnWhenARowFailsAgainAndUndoesEveryStore) {

@@ -55,6 +55,7 @@ Json ToJson(const FailureRecord& record) {
     row["failed_seq"] = each.failed_seq;
     row["first_seq"] = each.first_seq;
     row["oldest_seq"] = each.oldest_seq;
+    row["carried_forward"] = each.carried_forward;
     json["rows"].push_back(std::move(row));
   }
   return json;
