@@ -4,63 +4,16 @@ A gate in front of each store holds the conversation at the place in question, s
 """
 
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import library
 import pytest
-from gate import Gate
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from stores import Sidecar
+from gated import Gated
 from world import World, wait_until
-
-
-class Gated:
-    """A world whose sidecar reaches every store through a gate."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        library.create(world)
-        variables = world.stack.sidecar_variables(world.database)
-        dsn = conninfo_to_dict(variables["APEX_POSTGRES_DSN"])
-        self.gates = {"postgres": Gate("127.0.0.1", int(dsn["port"]))}
-        dsn["port"] = self.gates["postgres"].port
-        # In the clear, so that the gate can read along.
-        dsn["sslmode"] = "disable"
-        variables["APEX_POSTGRES_DSN"] = make_conninfo(**dsn)
-        for store in ("neo4j", "qdrant", "redis"):
-            name = f"APEX_{store.upper()}_URI"
-            address = urlsplit(variables[name])
-            gate = self.gates[store] = Gate("127.0.0.1", address.port)
-            variables[name] = variables[name].replace(f":{address.port}", f":{gate.port}", 1)
-        self.sidecar: Sidecar = world.another_sidecar(variables)
-
-    def hold(self, *stores: str) -> None:
-        for store in stores:
-            self.gates[store].hold()
-
-    def hold_at(self, call: str) -> None:
-        """Holds PostgreSQL at the first call of this function."""
-        gate = self.gates["postgres"]
-        gate.when(call.encode(), gate.hold)
-
-    def wait_held(self, store: str) -> None:
-        gate = self.gates[store]
-        wait_until(lambda: gate.holds_something, message=f"nothing was sent to {store}")
-
-    def kill_and_recover(self) -> None:
-        self.sidecar.kill()
-        for gate in self.gates.values():
-            gate.open()
-            gate.cut()
-        self.sidecar.start()
-
-    def close(self) -> None:
-        for gate in self.gates.values():
-            gate.close()
 
 
 @pytest.fixture
 def gated(quiet_world: World) -> Iterator[Gated]:
+    library.create(quiet_world)
     it = Gated(quiet_world)
     it.sidecar.start()
     yield it

@@ -63,6 +63,8 @@ class Server:
         self.pid: int | None = None
         self._born: int | None = None
         self.port = 0
+        # Of the last process that this object started, once `running` has seen its end; negative for a signal.
+        self.exit_code: int | None = None
         if self._record.exists():
             known = json.loads(self._record.read_text())
             self.pid, self._born, self.port = known["pid"], known["born"], known["port"]
@@ -87,7 +89,8 @@ class Server:
     @property
     def running(self) -> bool:
         if self._popen is not None:
-            self._popen.poll()  # reaps it
+            self.exit_code = self._popen.poll()  # reaps it
+            return self.exit_code is None
         return self.pid is not None and _birth(self.pid) == self._born
 
     def start(self) -> None:
@@ -125,11 +128,15 @@ class Server:
         if not self.running:
             raise ServerError(f"{self.name} ended while it started\n{self.log_tail()}")
 
+    def ask_to_stop(self) -> None:
+        """Sends the signal that asks the server to end, and does not wait."""
+        assert self.running and self.pid is not None
+        os.kill(self.pid, self.stop_signal)
+
     def stop(self) -> None:
         """Asks the server to end and waits; one that does not end in time is killed."""
         if self.running:
-            assert self.pid is not None
-            os.kill(self.pid, self.stop_signal)
+            self.ask_to_stop()
             if not wait_until(lambda: not self.running, self.stop_seconds):
                 self.kill()
                 raise ServerError(f"{self.name} did not end in {self.stop_seconds:.0f} s and was killed\n{self.log_tail()}")
