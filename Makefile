@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-containers tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -39,6 +39,10 @@ check: setup ## Builds and runs every test
 check-deep: setup ## check, then clang-tidy, the sanitizers and the long forms of the tests
 	@tools/setup.sh tools/packages-deep.txt
 	@$(PYTHON) tools/check.py --deep
+
+check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
+	@tools/setup.sh tools/packages-containers.txt
+	@$(PYTHON) tools/check_containers.py
 
 tidy: setup ## Runs clang-tidy over the sidecar and the extension's core
 	@tools/setup.sh tools/packages-deep.txt

@@ -101,6 +101,11 @@ def integration(label: str = "integration", environment: Mapping[str, str] | Non
     return _pytest(label, "tests/integration", environment or {})
 
 
+def containers(environment: Mapping[str, str]) -> list[Result]:
+    """pytest over tests/containers: the images, and what runs in them."""
+    return _pytest("containers", "tests/containers", environment)
+
+
 def _pytest(label: str, folder: str, environment: Mapping[str, str]) -> list[Result]:
     log, report = _fresh(label)
     code = stream(
