@@ -1,9 +1,12 @@
 // `apex doctor`: looks at everything the sidecar needs, in the order in which one thing needs another, and says in plain
 // words what is wrong and what to do about it.
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <iostream>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -79,12 +82,20 @@ bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
   return true;
 }
 
+/// The store answered, and would not let this process in.
+bool IsAboutLogin(const StoreError& error) {
+  constexpr std::array<std::string_view, 5> kCodes{"NOAUTH", "WRONGPASS", "NOPERM", "UNAUTHENTICATED", "PERMISSION_DENIED"};
+  const std::string& code = error.native_code;
+  return error.kind == ErrorKind::kPermanent || std::ranges::find(kCodes, code) != kCodes.end() ||
+         code.find(".Security.") != std::string::npos;
+}
+
 std::string RemedyForStore(Store store, const StoreError& error) {
   const std::string name(Name(store));
   if (error.native_code == "apex.collection" || error.native_code == "apex.version" || error.native_code == "apex.mapping") {
     return "until it is mended `apex run` holds the rows of this store";
   }
-  if (error.kind == ErrorKind::kPermanent || error.message.find("nauth") != std::string::npos) {
+  if (IsAboutLogin(error)) {
     return fmt::format("check user, password or key of [{}] in the configuration", name);
   }
   return fmt::format("check {}.uri (APEX_{}_URI), and that the server runs and can be reached from here", name,

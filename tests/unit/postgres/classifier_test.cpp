@@ -89,7 +89,9 @@ TEST(ClassifierTest, AServerThatDoesNotAnswerIsTransient) {
       "accepting TCP/IP connections?\n");
   EXPECT_EQ(error.kind, ErrorKind::kTransient);
   EXPECT_EQ(error.native_code, "08001");
-  EXPECT_NE(error.message.find("Connection refused"), std::string::npos);
+  EXPECT_EQ(error.message,
+            "connection to server at \"127.0.0.1\", port 1 failed: Connection refused; Is the server running on that host and "
+            "accepting TCP/IP connections?");
 }
 
 }  // namespace

@@ -67,6 +67,19 @@ std::string Trimmed(std::string_view text) {
   return std::string(text);
 }
 
+/// libpq writes a line for each host and a hint below it; logs and reports show one line an error.
+std::string OneLine(std::string_view text) {
+  std::string line;
+  for (char c : Trimmed(text)) {
+    if (c == '\n') {
+      line += "; ";
+    } else if (c != '\t') {
+      line += c;
+    }
+  }
+  return line;
+}
+
 }  // namespace
 
 StoreError Classify(std::string operation, std::string_view sqlstate, std::string message) {
@@ -81,7 +94,7 @@ StoreError Classify(std::string operation, std::string_view sqlstate, std::strin
 StoreError ClassifyConnect(std::string_view libpq_message) {
   const size_t code_at = FindSqlstate(libpq_message);
   if (code_at == libpq_message.npos) {
-    return {Store::kPostgres, "connect", ErrorKind::kTransient, "08001", Trimmed(libpq_message), std::nullopt};
+    return {Store::kPostgres, "connect", ErrorKind::kTransient, "08001", OneLine(libpq_message), std::nullopt};
   }
   const std::string_view code = libpq_message.substr(code_at, 5);
   std::string_view words = libpq_message.substr(code_at + 7);
