@@ -9,7 +9,11 @@ void Progress::PieceRead(const Piece& piece) {
     if (window_.try_emplace(change->seq, Entry{change->captured_at_us}).second) ++unsettled_;
   }
   if (piece.nothing_pending()) return;
-  if (!open_) through_ = recorded_ = 0;
+  if (!open_) {
+    through_ = 0;
+    // Nothing below the batch's first change waits to be settled, so there is nothing to record yet.
+    recorded_ = window_.empty() ? 0 : window_.begin()->first - 1;
+  }
   open_ = true;
   batch_read_ = piece.batch_end;
   through_ = std::max(through_, piece.through_seq);
