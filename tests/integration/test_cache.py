@@ -112,7 +112,7 @@ def test_mode_invalidate_deletes_the_entry_that_an_application_wrote_and_writes_
 def test_an_entry_named_by_a_changed_column_moves_and_a_null_names_none(world: World) -> None:
     world.pg.execute("""
         CREATE TABLE pages (id bigint PRIMARY KEY, slug text, body text);
-        SELECT apex.attach('pages', cache => apex.cache(entity => 'page', mode => 'write', entry => 'page:{slug}', invalidate => '{}'));
+        SELECT apex.attach('pages', cache => apex.cache('page', mode => 'write', entry => 'page:{slug}', invalidate => '{}'));
     """)
     change(world, "INSERT INTO pages VALUES (1, 'old', 'x')")
     change(world, "UPDATE pages SET slug = 'new'")

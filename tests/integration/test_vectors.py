@@ -12,10 +12,11 @@ from world import World, wait_until
 
 
 def attach(world: World, key: str = "bigint", **vector: Any) -> None:
-    given = "".join(f", {name} => {value}" for name, value in {"dimensions": 2, "payload": "ARRAY['title', 'meta']", **vector}.items())
+    given = {"dimensions": 2, "payload": "ARRAY['title', 'meta']", **vector}
+    arguments = "".join(f", {name} => {value}" for name, value in given.items())
     world.pg.execute(f"""
         CREATE TABLE documents (id {key} PRIMARY KEY, title text, meta jsonb, hidden text, embedding real[]);
-        SELECT apex.attach('documents', vector => apex.vector('documents', 'embedding'{given}));
+        SELECT apex.attach('documents', vector => apex.vector('documents', 'embedding'{arguments}));
     """)
 
 
@@ -147,8 +148,10 @@ def test_a_collection_that_does_not_fit_makes_the_store_down_and_parks_nothing(
     world.qdrant.create_collection("documents", vectors_config=models.VectorParams(size=size, distance=distance))
     world.sql("INSERT INTO documents VALUES (1, 'x', NULL, NULL, '{1,2}')")
     world.sidecar.launch()
-    reason = wait_until(lambda: (a := world.sidecar.get("/readyz"))[0] == 503 and "collection" in a[1] and json.loads(a[1])["not_ready"])
-    assert len(reason) == 1 and reason[0].startswith("qdrant:") and '"documents"' in reason[0]
+    wait_until(lambda: "collection" in world.sidecar.get("/readyz")[1])
+    status, body = world.sidecar.get("/readyz")
+    reason = json.loads(body)["not_ready"]
+    assert status == 503 and len(reason) == 1 and reason[0].startswith("qdrant:") and '"documents"' in reason[0]
     assert str(size) in reason[0] and "2 dimensions" in reason[0] and "attach the table to another collection" in reason[0]
     assert world.metric("apex_store_up", store="qdrant") == 0
     assert world.sql("SELECT apex.sync_state(apex.position())") == ["waiting"]
