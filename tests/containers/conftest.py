@@ -4,12 +4,13 @@ Run by tools/check_containers.py, which has built the images, put `docker` into 
 stores and the directory with their secrets.
 """
 
+import contextlib
 import dataclasses
 import os
 import pathlib
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import neo4j
 import psycopg
@@ -37,6 +38,7 @@ class Pair:
     sidecar: Container
     login: str
     secrets: list[str]
+    start_standby: Callable[[], Container]
     pg: psycopg.Connection = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +114,7 @@ def secret_files(tmp_path_factory: pytest.TempPathFactory, store_secrets: dict[s
 @pytest.fixture
 def pair(secret_files: pathlib.Path, sidecar_image: str, postgres_image: str) -> Iterator[Pair]:
     """Both images as the pages say: secrets by file, the sidecar without capabilities and without a file to write."""
-    port, http_port = free_port(), free_port()
+    port = free_port()
     mount = ["--volume", f"{secret_files}:/run/secrets:ro"]
     database = [
         *("--env", f"PGPORT={port}", "--env", "POSTGRES_DB=app"),
@@ -120,7 +122,6 @@ def pair(secret_files: pathlib.Path, sidecar_image: str, postgres_image: str) ->
         *mount,
     ]
     settings = {
-        "APEX_HTTP_LISTEN": f"127.0.0.1:{http_port}",
         "APEX_POSTGRES_DSN": f"host=127.0.0.1 port={port} dbname=app user=apex_sidecar",
         "APEX_POSTGRES_PASSWORD_FILE": "/run/secrets/sidecar",
         "APEX_NEO4J_URI": os.environ["NEO4J_URI"],
@@ -132,17 +133,23 @@ def pair(secret_files: pathlib.Path, sidecar_image: str, postgres_image: str) ->
     }
     variables = [part for name, value in settings.items() for part in ("--env", f"{name}={value}")]
     confined = ["--read-only", "--read-only-tmpfs=false", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"]
-    listen = ["-c", "listen_addresses=127.0.0.1"]
+
+    def start_sidecar(name: str) -> Container:
+        listen = ["--env", f"APEX_HTTP_LISTEN=127.0.0.1:{free_port()}"]
+        return Container(name, sidecar_image, [*variables, *listen, *mount, *confined])
+
     known = [path.read_text().strip() for path in secret_files.iterdir()]
-    with Container("test-postgres", postgres_image, database, listen) as postgres:
+    with contextlib.ExitStack() as ending:
+        listen = ["-c", "listen_addresses=127.0.0.1"]
+        postgres = ending.enter_context(Container("test-postgres", postgres_image, database, listen))
         postgres.wait_healthy()
+        sidecar = ending.enter_context(start_sidecar("test-sidecar"))
+        sidecar.wait_healthy()
         password = (secret_files / "postgres").read_text().strip()
         login = f"host=127.0.0.1 port={port} dbname=app user=postgres password={password}"
-        with Container("test-sidecar", sidecar_image, [*variables, *mount, *confined]) as sidecar:
-            sidecar.wait_healthy()
-            made = Pair(postgres, sidecar, login, known)
-            yield made
-            made.pg.close()
+        made = Pair(postgres, sidecar, login, known, lambda: ending.enter_context(start_sidecar("test-standby")))
+        ending.callback(lambda: made.pg.close())
+        yield made
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,11 +3,13 @@
 import json
 import os
 import signal
+import urllib.request
 import uuid
+from typing import Any
 
 import pytest
 from conftest import Pair, Stores
-from engine import wait_until
+from engine import Container, wait_until
 
 SCHEMA = """
 CREATE EXTENSION IF NOT EXISTS vector;
@@ -42,6 +44,17 @@ def in_redis(stores: Stores, table: str) -> dict[str, str]:
     return {key.partition(":")[2]: json.loads(value)["title"] for key, value in zip(keys, stores.redis.mget(keys) if keys else [])}
 
 
+def pipeline(pair: Pair) -> dict[str, Any]:
+    return pair.pg.execute("SELECT apex.status()").fetchone()[0]["pipelines"][0]
+
+
+def role(sidecar: Container) -> str:
+    """What it says of itself over HTTP."""
+    listen = next(entry for entry in sidecar.inspect()["Config"]["Env"] if entry.startswith("APEX_HTTP_LISTEN="))
+    with urllib.request.urlopen(f"http://{listen.partition('=')[2]}/api/v1/status", timeout=10) as answer:
+        return json.load(answer)["role"]
+
+
 def test_rows_with_a_pgvector_embedding_reach_every_store(pair: Pair, stores: Stores, table: str):
     inserted = pair.pg.execute(
         f"INSERT INTO {table} (title, embedding) SELECT 'row ' || n, ARRAY[0, 0.6, 0.8]::vector(3) FROM generate_series(1, 200) n RETURNING id::text, title"
@@ -73,8 +86,8 @@ def test_sigterm_drains_and_nothing_is_lost_or_left_over(pair: Pair, stores: Sto
     assert "SIGTERM" in pair.sidecar.logs()
     # What one store has, all have: what was in flight was finished, and not cut off between two stores.
     assert set(in_neo4j(stores, table)) == set(in_redis(stores, table)) == set(in_qdrant(stores, table))
-    status = pair.pg.execute("SELECT apex.status()").fetchone()[0]
-    assert status["pipelines"][0]["leader"] is None
+    # It has given up its lease, so that nobody has to wait for it to run out.
+    assert pipeline(pair)["heartbeat_age_seconds"] is None
 
     pair.sidecar.start()
     pair.wait_synced()
@@ -101,3 +114,20 @@ def test_sidecar_waits_for_a_database_that_restarts(pair: Pair, stores: Stores, 
     pair.pg.execute(f"INSERT INTO {table} (title, embedding) VALUES ('after', '[1,0,0]')")
     pair.wait_synced()
     assert list(in_neo4j(stores, table).values()) == ["after"]
+
+
+def test_second_sidecar_of_the_same_host_stands_by_and_takes_over(pair: Pair, stores: Stores, table: str):
+    """On the host's network both have the host's name, and both are process 1."""
+    epoch = pipeline(pair)["epoch"]
+    standby = pair.start_standby()
+    standby.wait_healthy()
+    wait_until(lambda: role(standby) == "standby", standby.logs)
+    pair.pg.execute(f"INSERT INTO {table} (title, embedding) VALUES ('before', '[1,0,0]')")
+    pair.wait_synced()
+    assert (role(pair.sidecar), role(standby), pipeline(pair)["epoch"]) == ("leader", "standby", epoch)
+
+    assert pair.sidecar.stop() == 0
+    wait_until(lambda: role(standby) == "leader", standby.logs)
+    pair.pg.execute(f"INSERT INTO {table} (title, embedding) VALUES ('after', '[1,0,0]')")
+    pair.wait_synced()
+    assert sorted(in_neo4j(stores, table).values()) == ["after", "before"]

@@ -6,6 +6,8 @@
 #include <random>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "stores/neo4j/neo4j_store.h"
 #include "stores/qdrant/qdrant_store.h"
 #include "stores/redis/redis_store.h"
@@ -39,8 +41,8 @@ std::map<Store, TargetStore*> Stores::targets() const {
 
 std::string LeaderName() {
   char host[256] = "";
-  if (gethostname(host, sizeof host - 1) != 0) return "pid " + std::to_string(getpid());
-  return std::string(host) + ":" + std::to_string(getpid());
+  if (gethostname(host, sizeof host - 1) != 0) host[0] = '\0';
+  return fmt::format("{}:{}/{:08x}", host, getpid(), std::random_device{}());
 }
 
 coordinator::ReplicaOptions ReplicaOptionsFrom(const config::Config& config) {
