@@ -15,6 +15,8 @@ from world import World, wait_until
 TAKEOVER_SECONDS = 5.0
 # No standby that merely waits for this lease can lead within a test.
 LONG_LEASE = {"APEX_ENGINE_LEASE_MS": "60000"}
+# For how long a call of an earlier leader may be under way.
+SHORT_TIMEOUT = {"APEX_ENGINE_STORE_TIMEOUT_MS": "5000"}
 
 
 def role(sidecar: Sidecar) -> str:
@@ -119,7 +121,7 @@ def test_sigterm_resigns_so_that_a_standby_leads_at_once(quiet_world: World) -> 
 def gated(quiet_world: World) -> Iterator[Gated]:
     """A leader behind gates, with twenty documents in all stores."""
     library.create(quiet_world)
-    it = Gated(quiet_world, {"APEX_ENGINE_STORE_TIMEOUT_MS": "4000"})
+    it = Gated(quiet_world, SHORT_TIMEOUT)
     it.sidecar.start()
     write(quiet_world)
     quiet_world.wait_synced()
@@ -183,3 +185,23 @@ def test_a_paused_leader_that_wakes_after_its_successor_has_written_writes_nothi
     change(world, " (after)")
     world.wait_synced()
     assert library.differences(world) == [] and world.parked() == []
+
+
+def test_a_late_write_of_the_old_leader_does_not_bring_back_what_its_successor_deleted(gated: Gated) -> None:
+    world = gated.world
+    gated.hold("neo4j", "qdrant", "redis")
+    world.pg.execute("INSERT INTO documents (title, embedding) SELECT 'late', '{1,2,3,4}' FROM generate_series(1, 3)")
+    gated.wait_held("neo4j", "qdrant", "redis")
+    gated.sidecar.pause()
+
+    successor = world.another_sidecar(SHORT_TIMEOUT)
+    successor.start()
+    wait_until(lambda: leads(successor), TAKEOVER_SECONDS)
+    world.pg.execute("DELETE FROM documents")
+    world.wait_synced()
+
+    gated.open()
+    gated.sidecar.resume()
+    wait_until(lambda: role(gated.sidecar) == "standby", message="the old leader believes that it leads")
+    # A delete leaves no version behind; it is repeated when the old leader's deadlines are over.
+    wait_until(lambda: library.differences(world) == [], message=lambda: str(library.differences(world)))

@@ -101,7 +101,10 @@ Deadline::Clock::time_point Dispatcher::DoChores() {
   const auto now = Deadline::Clock::now();
   if (now >= next_ping_) {
     next_ping_ = now + kPingInterval;
-    for (auto& [store, worker] : workers_) worker->PingWhenIdle();
+    for (auto& [store, worker] : workers_) {
+      worker->PingWhenIdle();
+      worker->RepeatRemovalsWhenDue();
+    }
   }
   if (now >= next_rotation_) {
     next_rotation_ = now + kRotateInterval;

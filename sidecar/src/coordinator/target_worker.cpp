@@ -8,11 +8,23 @@
 namespace apex::coordinator {
 namespace {
 
+// What the network may add to the deadline of an earlier leader's call.
+constexpr std::chrono::milliseconds kOnTheWay{1000};
+constexpr size_t kRemovalsMax = 50000;
+
+bool Removes(const RowWrite& row, Store store) {
+  const Change& newest = *row.newest;
+  return newest.op == Operation::kDelete || (store == Store::kQdrant && newest.mapping->vector && !newest.embedding);
+}
+
 double SecondsSince(Deadline::Clock::time_point start) {
   return std::chrono::duration<double>(Deadline::Clock::now() - start).count();
 }
 
 }  // namespace
+
+TargetWorker::TargetWorker(TargetStore& store, Context context)
+    : store_(store), context_(std::move(context)), alone_at_(Deadline::Clock::now() + context_.timeout + kOnTheWay) {}
 
 void TargetWorker::Know(Mappings mappings) {
   executor_.Post([this, mappings = std::move(mappings)] {
@@ -25,7 +37,10 @@ void TargetWorker::Perform(saga::Write write) {
   executor_.Post([this, write = std::move(write)] {
     const auto start = Deadline::Clock::now();
     Status status = Guarded([&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
-    if (status.ok()) context_.metrics.StepObserved(write.store, SecondsSince(start));
+    if (status.ok()) {
+      context_.metrics.StepObserved(write.store, SecondsSince(start));
+      RememberRemovals(*write.rows);
+    }
     Note(status);
     context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status)});
   });
@@ -60,6 +75,34 @@ void TargetWorker::Perform(const saga::Probe& probe) {
 void TargetWorker::PingWhenIdle() {
   if (!executor_.idle()) return;
   executor_.Post([this] { Note(store_.Ping(ByTimeout())); });
+}
+
+void TargetWorker::RepeatRemovalsWhenDue() {
+  // Not a second time while the first one waits: the store may be down.
+  if (Deadline::Clock::now() < alone_at_ || repeating_.exchange(true)) return;
+  executor_.Post([this] {
+    if (!removals_.empty()) {
+      Status status = Guarded([this](Deadline deadline) { return store_.Write(context_.fence, removals_, deadline); });
+      Note(status);
+      if (status.ok()) removals_ = {};
+    }
+    repeating_ = false;
+  });
+}
+
+void TargetWorker::RememberRemovals(const std::vector<RowWrite>& rows) {
+  // Neo4j's fence lets no earlier leader in, and the first epoch has none before it.
+  const bool is_safe = store_.store() == Store::kNeo4j || context_.fence.epoch <= 1;
+  if (is_safe || Deadline::Clock::now() >= alone_at_) return;
+  for (const RowWrite& row : rows) {
+    if (!Removes(row, store_.store())) continue;
+    if (removals_.size() == kRemovalsMax) {
+      spdlog::warn("{}: more than {} rows were removed right after a takeover; the others are not removed again",
+                   Name(store_.store()), kRemovalsMax);
+      return;
+    }
+    removals_.push_back(row);
+  }
 }
 
 Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {

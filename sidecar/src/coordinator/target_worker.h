@@ -4,6 +4,7 @@
 // Its methods are called by the dispatcher's thread and return at once; answers go to the mailbox.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -33,7 +34,7 @@ class TargetWorker {
     std::chrono::milliseconds timeout;
   };
 
-  TargetWorker(TargetStore& store, Context context) : store_(store), context_(std::move(context)) {}
+  TargetWorker(TargetStore& store, Context context);
 
   /// From now on these are the mappings to be ready for. Makes what they need at once, or else before the next write.
   void Know(Mappings mappings);
@@ -43,6 +44,10 @@ class TargetWorker {
   void Perform(const saga::Probe& probe);
   /// Sees whether the store is there while nothing else is asked of it.
   void PingWhenIdle();
+  /// Qdrant and Redis know a row's version only while they hold the row: a write that an earlier leader had under way
+  /// would bring back what this one has removed. So what is removed while such a write can still arrive is removed again
+  /// when none can any more.
+  void RepeatRemovalsWhenDue();
 
  private:
   /// Runs `call` on the store once the lease holds and the mappings are prepared, and notes what it says of the store.
@@ -50,9 +55,13 @@ class TargetWorker {
   Status PrepareIfNeeded();
   Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
   void Note(const Status& status);
+  void RememberRemovals(const std::vector<RowWrite>& rows);
 
   TargetStore& store_;
   Context context_;
+  const Deadline::Clock::time_point alone_at_;  ///< From here on nothing that an earlier leader sent can arrive.
+  std::atomic<bool> repeating_{false};
+  std::vector<RowWrite> removals_;         ///< Executor's thread only.
   Mappings mappings_;                      ///< Executor's thread only, as is prepared_.
   std::unordered_set<int32_t> prepared_;
   Executor executor_;                      ///< Last: its jobs use everything above.
