@@ -85,7 +85,7 @@ def test_status_shows_leader_backlog_tables_and_failed_sagas_as_text_and_as_json
     saga = poison(shelf)
     code, text, _ = command(shelf, "status")
     assert code == 0
-    for said in ("pipeline default", f":{shelf.sidecar.pid}, epoch 1", "1 parked", "public.documents"):
+    for said in ("pipeline default", f":{shelf.sidecar.pid}", "epoch 1", "1 parked", "public.documents"):
         assert said in text, said
     for said in (str(saga["id"]), "parked", "documents", "write_qdrant", saga["error"], "apex retry ID", "apex discard ID"):
         assert said in text, said
