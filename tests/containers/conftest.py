@@ -87,6 +87,8 @@ def stores(store_secrets: dict[str, str]) -> Iterator[Stores]:
         https=False,
         api_key=store_secrets["qdrant"],
         prefer_grpc=True,
+        timeout=30,
+        # It would ask the REST port for the version, which the gateway does not have.
         check_compatibility=False,
     )
     cache = redis.Redis.from_url(os.environ["REDIS_URI"], password=store_secrets["redis"], decode_responses=True)
@@ -122,6 +124,8 @@ def pair(secret_files: pathlib.Path, sidecar_image: str, postgres_image: str) ->
         *mount,
     ]
     settings = {
+        # So long that a disk which is busy with making containers is not taken for a leader that is gone.
+        "APEX_ENGINE_LEASE_MS": "15000",
         "APEX_POSTGRES_DSN": f"host=127.0.0.1 port={port} dbname=app user=apex_sidecar",
         "APEX_POSTGRES_PASSWORD_FILE": "/run/secrets/sidecar",
         "APEX_NEO4J_URI": os.environ["NEO4J_URI"],
