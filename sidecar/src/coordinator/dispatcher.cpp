@@ -174,6 +174,22 @@ void Dispatcher::Perform(const saga::AwaitChange&) {
   });
 }
 
+void Dispatcher::Perform(saga::Evict evict) {
+  workers_.at(Store::kRedis)->Perform(std::move(evict));
+}
+
+void Dispatcher::Perform(saga::Write write) {
+  TargetWorker& worker = *workers_.at(write.store);
+  worker.Perform(std::move(write));
+}
+
+void Dispatcher::Perform(const saga::Probe& probe) { workers_.at(probe.store)->Perform(probe); }
+
+void Dispatcher::Perform(saga::Undo undo) {
+  TargetWorker& worker = *workers_.at(undo.store);
+  worker.Perform(std::move(undo));
+}
+
 void Dispatcher::Perform(saga::RecordFailure record) {
   ledger_thread_.Post([this, record = std::move(record)] {
     mailbox_.Put(saga::FailureRecorded{record.failure, ledger_.RecordFailure(record.record, LedgerDeadline())});

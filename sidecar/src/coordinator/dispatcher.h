@@ -64,11 +64,11 @@ class Dispatcher {
   void Perform(const saga::Read& read);
   void Perform(const saga::Arm& arm);
   void Perform(const saga::AwaitChange& wait);
-  void Perform(saga::Evict evict) { workers_.at(Store::kRedis)->Perform(std::move(evict)); }
-  void Perform(saga::Write write) { workers_.at(write.store)->Perform(std::move(write)); }
-  void Perform(const saga::Probe& probe) { workers_.at(probe.store)->Perform(probe); }
+  void Perform(saga::Evict evict);
+  void Perform(saga::Write write);
+  void Perform(const saga::Probe& probe);
   void Perform(saga::RecordFailure record);
-  void Perform(saga::Undo undo) { workers_.at(undo.store)->Perform(std::move(undo)); }
+  void Perform(saga::Undo undo);
   void Perform(saga::SettleFailure settle);
   void Perform(saga::Checkpoint checkpoint);
   void Perform(const saga::Stop& stop);

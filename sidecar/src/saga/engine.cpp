@@ -85,7 +85,7 @@ void Engine::On(Woken) {
   listening_ = listening_ == Listening::kArming ? Listening::kArmed : Listening::kNo;
 }
 
-void Engine::On(EvictFinished event) {
+void Engine::On(const EvictFinished& event) {
   auto at = evictions_.find(event.eviction);
   if (at == evictions_.end()) return;
   if (event.status.ok() || event.status.error().kind == ErrorKind::kPermanent) {
@@ -98,7 +98,7 @@ void Engine::On(EvictFinished event) {
   StoreFailed(Store::kRedis, event.status.error());
 }
 
-void Engine::On(CheckpointFinished event) {
+void Engine::On(const CheckpointFinished& event) {
   checkpointing_ = false;
   if (!event.status.ok()) return StopFor(event.status.error());
   progress_.Recorded(checkpoint_);

@@ -110,13 +110,13 @@ class Engine {
   void On(Led event);
   void On(PieceArrived event);
   void On(Woken event);
-  void On(EvictFinished event);
-  void On(WriteFinished event);
-  void On(ProbeFinished event);
+  void On(const EvictFinished& event);
+  void On(const WriteFinished& event);
+  void On(const ProbeFinished& event);
   void On(FailureRecorded event);
-  void On(UndoFinished event);
-  void On(FailureSettled event);
-  void On(CheckpointFinished event);
+  void On(const UndoFinished& event);
+  void On(const FailureSettled& event);
+  void On(const CheckpointFinished& event);
   void On(Tick event);
   void On(Drain event);
 

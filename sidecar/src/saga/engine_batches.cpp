@@ -81,7 +81,7 @@ bool Engine::EvictionIsBefore(const Batch& batch, Store store) const {
   return store == Store::kRedis && !evictions_.empty() && evictions_.begin()->first < batch.id;
 }
 
-void Engine::On(WriteFinished event) {
+void Engine::On(const WriteFinished& event) {
   auto at = batches_.find(event.batch);
   if (at == batches_.end()) return;
   const BatchPtr batch = at->second;
@@ -142,7 +142,7 @@ void Engine::SendProbes() {
   }
 }
 
-void Engine::On(ProbeFinished event) {
+void Engine::On(const ProbeFinished& event) {
   Probing& probing = probing_[event.store];
   const std::vector<std::shared_ptr<Split>> asked = std::exchange(probing.asked, {});
   if (event.status.ok()) {

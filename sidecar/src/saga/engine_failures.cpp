@@ -102,7 +102,7 @@ void Engine::AdvanceFailure(Failure& failure) {
   actions_.emplace_back(Undo{failure.id, store, failure.rows});
 }
 
-void Engine::On(UndoFinished event) {
+void Engine::On(const UndoFinished& event) {
   auto at = failures_.find(event.failure);
   if (at == failures_.end()) return;
   Failure& failure = at->second;
@@ -118,7 +118,7 @@ void Engine::On(UndoFinished event) {
   failure.to_undo.pop_back();
 }
 
-void Engine::On(FailureSettled event) {
+void Engine::On(const FailureSettled& event) {
   if (!failures_.contains(event.failure)) return;
   if (!event.status.ok()) return StopFor(event.status.error());
   FinishFailure(event.failure);

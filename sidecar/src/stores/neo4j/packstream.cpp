@@ -120,7 +120,7 @@ class Reader {
       if (!key || key->As<std::string>() == nullptr) return std::nullopt;
       std::optional<Value> value = Read(depth + 1);
       if (!value) return std::nullopt;
-      map.emplace_back(*key->As<std::string>(), std::move(*value));
+      map.push_back({*key->As<std::string>(), std::move(*value)});
     }
     return Value{std::move(map)};
   }

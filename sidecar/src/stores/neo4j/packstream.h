@@ -9,15 +9,15 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
 namespace apex::neo4j::packstream {
 
 struct Value;
+struct Entry;
 using List = std::vector<Value>;
-using Map = std::vector<std::pair<std::string, Value>>;
+using Map = std::vector<Entry>;
 
 struct Bytes {
   std::string data;
@@ -41,6 +41,11 @@ struct Value {
   const Value* Find(std::string_view key) const;
   /// A map's member that is a string; empty when there is none.
   std::string_view FindString(std::string_view key) const;
+};
+
+struct Entry {
+  std::string key;
+  Value value;
 };
 
 /// Values nested deeper than this are refused: no answer we ask for comes near it.
