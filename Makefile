@@ -53,4 +53,5 @@ format: setup ## Formats the C++ sources
 	@git ls-files -z '*.cpp' '*.h' | xargs -0 clang-format-14 -i
 
 clean: quickstart-stop ## Removes everything that was built
+	@$(PYTHON) tools/check_containers.py --remove
 	rm -rf build

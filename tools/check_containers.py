@@ -5,6 +5,7 @@ docs/operating/rollout.md, which run first; the tests of tests/containers then l
 Neo4j, a Qdrant and a Redis of this machine.
 """
 
+import argparse
 import fcntl
 import os
 import pathlib
@@ -83,6 +84,11 @@ def remove_containers() -> None:
     docker("volume", "rm", "--all", "--force")
 
 
+def remove_images(storage: pathlib.Path) -> None:
+    docker("rmi", "--all", "--force")
+    shutil.rmtree(storage, ignore_errors=True)
+
+
 def make_base(storage: pathlib.Path) -> None:
     """Makes the base image unless there is one that is young enough."""
     stamp = storage / "base"
@@ -90,8 +96,7 @@ def make_base(storage: pathlib.Path) -> None:
     if young and _bytes(storage) < _STORAGE_BYTES_MAX:
         return
     say("making the base image of Debian 13")
-    docker("rmi", "--all", "--force")
-    shutil.rmtree(storage, ignore_errors=True)
+    remove_images(storage)
     must([str(_TOOLS / "base.sh")], REPORTS / "containers-base.log", 1500)
     stamp.touch()
 
@@ -106,11 +111,16 @@ def version() -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--remove", action="store_true", help="only remove the images that earlier runs have kept")
+    options = parser.parse_args()
+    directory = runtime_directory("containers")
+    if options.remove and not (directory / "storage").exists():
+        return 0
     if os.geteuid() != 0:
         say("check-containers: debootstrap and containers need root: sudo make check-containers")
         return 1
     REPORTS.mkdir(parents=True, exist_ok=True)
-    directory = runtime_directory("containers")
     os.environ["APEX_CONTAINERS"] = str(directory)
     os.environ["PATH"] = f"{_TOOLS}:{os.environ['PATH']}"
 
@@ -119,6 +129,9 @@ def main() -> int:
         fcntl.flock(lock, fcntl.LOCK_EX)
         Stores(directory / "stores").down()  # what an interrupted run left
         remove_containers()
+        if options.remove:
+            remove_images(directory / "storage")
+            return 0
         stores = Stores(directory / "stores")
         try:
             make_base(directory / "storage")
