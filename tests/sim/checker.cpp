@@ -6,14 +6,16 @@
 namespace apex::sim {
 
 bool Simulation::Quiet() const {
-  const bool compensating = std::any_of(postgres_.sagas().begin(), postgres_.sagas().end(), [](const auto& saga) {
-    return saga.second.state == SimPostgres::SagaState::kCompensating;
-  });
-  return !writing_ && scheduler_.now() >= calm_from_ && deadlines_over_ && asleep_ && postgres_.everything_delivered() &&
-         engine_->unsettled_changes() == 0 && engine_->active_sagas() == 0 && !compensating;
+  const bool compensating = std::any_of(
+      postgres_.sagas().begin(), postgres_.sagas().end(),
+      [](const auto& saga) { return saga.second.state == SimPostgres::SagaState::kCompensating; });
+  return !writing_ && scheduler_.now() >= calm_from_ && deadlines_over_ && asleep_ &&
+         postgres_.everything_delivered() && engine_->unsettled_changes() == 0 &&
+         engine_->active_sagas() == 0 && !compensating;
 }
 
-/// Nobody is parked for another's fault: some row of the group is really refused, in its newest image.
+/// Nobody is parked for another's fault: some row of the group is really refused, in its newest
+/// image.
 void Simulation::CheckBlame(const FailureRecord& record) {
   if (record.error_type == "gave_up") return;
   std::map<RowId, std::vector<ChangePtr>> rows;
@@ -28,10 +30,12 @@ void Simulation::CheckBlame(const FailureRecord& record) {
     }
     if (!newest->capture_error.empty()) return;
     for (Store store : kTargets) {
-      if (newest->after && Names(*newest->mapping, store) && RefusedBy(*newest->after, store)) return;
+      if (newest->after && Names(*newest->mapping, store) && RefusedBy(*newest->after, store))
+        return;
     }
   }
-  violations_.Add("E4: saga " + record.id + " is blamed by " + record.failed_step + " and none of its rows is at fault");
+  violations_.Add("E4: saga " + record.id + " is blamed by " + record.failed_step +
+                  " and none of its rows is at fault");
 }
 
 void Simulation::CheckStores() {
@@ -41,8 +45,9 @@ void Simulation::CheckStores() {
     if (parked != postgres_.saga_rows().end()) {
       const SimPostgres::Saga& saga = postgres_.sagas().at(parked->second.saga);
       if (parked->second.failed_seq != truth.seq || !saga.events.contains(truth.seq)) {
-        violations_.Add("G1: row " + Text(row) + " is parked at " + std::to_string(parked->second.failed_seq) +
-                        " and its last change is " + std::to_string(truth.seq));
+        violations_.Add("G1: row " + Text(row) + " is parked at " +
+                        std::to_string(parked->second.failed_seq) + " and its last change is " +
+                        std::to_string(truth.seq));
       }
     }
     for (Store store : kTargets) {
@@ -51,23 +56,29 @@ void Simulation::CheckStores() {
   }
 }
 
-/// A store holds the row as PostgreSQL does; of a parked one, the image that was accepted. An entry may be missing from the
-/// cache, where one is filled by whoever misses it; a stale one may not be there.
+/// A store holds the row as PostgreSQL does; of a parked one, the image that was accepted. An entry
+/// may be missing from the cache, where one is filled by whoever misses it; a stale one may not be
+/// there.
 void Simulation::CheckRow(Store store, const RowId& row, const SimPostgres::Truth& truth) {
   auto parked = postgres_.saga_rows().find(row);
   const bool is_parked = parked != postgres_.saga_rows().end();
-  if (is_parked && postgres_.sagas().at(parked->second.saga).state == SimPostgres::SagaState::kCompensationFailed) return;
-  const std::optional<std::string> expected = HeldBy(store, is_parked ? parked->second.accepted : truth.image);
+  if (is_parked && postgres_.sagas().at(parked->second.saga).state ==
+                       SimPostgres::SagaState::kCompensationFailed)
+    return;
+  const std::optional<std::string> expected =
+      HeldBy(store, is_parked ? parked->second.accepted : truth.image);
   const SimStore::Held* held = targets_.at(store).store->Find(row);
   const bool missing_entry = store == Store::kRedis && !held && (is_parked || counts_.crashes > 0);
   const std::optional<std::string> found = held ? std::optional(held->image) : std::nullopt;
   if (found != expected && !missing_entry) {
-    violations_.Add(std::string(is_parked ? "G3: parked row " : "G1: row ") + Text(row) + " is " + Text(found) + " in " +
-                    std::string(Name(store)) + " and should be " + Text(expected));
+    violations_.Add(std::string(is_parked ? "G3: parked row " : "G1: row ") + Text(row) + " is " +
+                    Text(found) + " in " + std::string(Name(store)) + " and should be " +
+                    Text(expected));
   }
   if (held && !is_parked && held->version != truth.seq) {
-    violations_.Add("G2: row " + Text(row) + " is at version " + std::to_string(held->version) + " in " +
-                    std::string(Name(store)) + " and should be at " + std::to_string(truth.seq));
+    violations_.Add("G2: row " + Text(row) + " is at version " + std::to_string(held->version) +
+                    " in " + std::string(Name(store)) + " and should be at " +
+                    std::to_string(truth.seq));
   }
 }
 

@@ -6,7 +6,8 @@
 
 namespace apex::sim {
 
-/// Plain remainders instead of the standard distributions, whose sequences differ between standard libraries.
+/// Plain remainders instead of the standard distributions, whose sequences differ between standard
+/// libraries.
 class Dice {
  public:
   explicit Dice(uint64_t seed) : random_(seed) {}

@@ -1,7 +1,7 @@
 // Rows of the simulated tables: a short text that also says what the stores think of it.
 //
-//   "17"     a good row        "17!q"  Qdrant refuses it          "17~"  its embedding is NULL: no point in Qdrant
-//   "17?r"   Redis takes it as a write and refuses to be put back to it
+//   "17"     a good row        "17!q"  Qdrant refuses it          "17~"  its embedding is NULL: no
+//   point in Qdrant "17?r"   Redis takes it as a write and refuses to be put back to it
 #pragma once
 
 #include <optional>
@@ -25,7 +25,8 @@ inline bool UndoRefusedBy(const std::string& image, Store store) {
 
 /// What `store` holds of a row with this image; nothing when there is no row.
 inline std::optional<std::string> HeldBy(Store store, const std::optional<std::string>& image) {
-  if (!image || (store == Store::kQdrant && image->find('~') != std::string::npos)) return std::nullopt;
+  if (!image || (store == Store::kQdrant && image->find('~') != std::string::npos))
+    return std::nullopt;
   return image;
 }
 
@@ -40,6 +41,8 @@ inline bool Names(const TableMapping& mapping, Store store) {
 }
 
 inline std::string Text(const RowId& row) { return std::to_string(row.relation) + row.key; }
-inline std::string Text(const std::optional<std::string>& image) { return image.value_or("nothing"); }
+inline std::string Text(const std::optional<std::string>& image) {
+  return image.value_or("nothing");
+}
 
 }  // namespace apex::sim

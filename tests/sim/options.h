@@ -10,11 +10,12 @@ namespace apex::sim {
 /// A rule of the stores or of PostgreSQL left out on purpose, to show that the checker notices.
 enum class Flaw {
   kNone,
-  kNoVersionGuard,            ///< Qdrant and Redis take any version.
-  kWindowInPieces,            ///< The recovery window comes in ordinary pieces, not as one.
-  kUndoOfOneVersion,          ///< Undo looks for failed_seq alone.
-  kParkedEventsReadAgain,     ///< Events that a recorded failure of their row covers are handed out again.
-  kParkedImageAlwaysHandedOn, ///< FailureRecord::Row::carried_forward is ignored.
+  kNoVersionGuard,         ///< Qdrant and Redis take any version.
+  kWindowInPieces,         ///< The recovery window comes in ordinary pieces, not as one.
+  kUndoOfOneVersion,       ///< Undo looks for failed_seq alone.
+  kParkedEventsReadAgain,  ///< Events that a recorded failure of their row covers are handed out
+                           ///< again.
+  kParkedImageAlwaysHandedOn,  ///< FailureRecord::Row::carried_forward is ignored.
 };
 
 struct SimOptions {
@@ -35,7 +36,8 @@ class Violations {
   std::vector<std::string> found_;
 };
 
-/// How much of the machine a run has seen, so that a test can tell a dull simulation from a good one.
+/// How much of the machine a run has seen, so that a test can tell a dull simulation from a good
+/// one.
 struct SimCounts {
   int64_t transactions = 0;
   int64_t crashes = 0;

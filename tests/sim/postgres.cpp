@@ -25,7 +25,8 @@ RowId Row(uint32_t relation, int64_t key) { return {relation, "[" + std::to_stri
 
 }  // namespace
 
-SimPostgres::SimPostgres(const SimOptions& options, Dice& dice, SimCounts& counts, Violations& violations)
+SimPostgres::SimPostgres(const SimOptions& options, Dice& dice, SimCounts& counts,
+                         Violations& violations)
     : options_(options), dice_(dice), counts_(counts), violations_(violations) {
   mappings_[kDocuments] = Mapping(kDocuments, {Store::kNeo4j, Store::kQdrant, Store::kRedis});
   mappings_[kChunks] = Mapping(kChunks, {Store::kNeo4j, Store::kQdrant});
@@ -34,7 +35,8 @@ SimPostgres::SimPostgres(const SimOptions& options, Dice& dice, SimCounts& count
 }
 
 void SimPostgres::WriteSomething() {
-  if (open_.empty() || (static_cast<int64_t>(open_.size()) < kOpenTransactionsMax && dice_.Chance(30))) {
+  if (open_.empty() ||
+      (static_cast<int64_t>(open_.size()) < kOpenTransactionsMax && dice_.Chance(30))) {
     open_.push_back({next_xid_++, 0, {}, {}});
     ++counts_.transactions;
   }
@@ -53,7 +55,8 @@ void SimPostgres::WriteRow(Transaction& transaction) {
   const auto relation = static_cast<uint32_t>(dice_.Between(kDocuments, kNotes));
   const RowId row = Row(relation, dice_.Between(0, relation == kChunks ? 7 : 3));
   for (const Transaction& other : open_) {
-    if (&other != &transaction && other.rows.contains(row)) return;  // It would wait for the row's lock.
+    if (&other != &transaction && other.rows.contains(row))
+      return;  // It would wait for the row's lock.
   }
   auto [mine, fresh] = transaction.rows.try_emplace(row, truth_[row]);
   Truth& now = mine->second;
@@ -61,7 +64,8 @@ void SimPostgres::WriteRow(Transaction& transaction) {
   const Truth before = now;
   ++transaction.command;
   if (now.image && dice_.Chance(10)) {
-    // A trigger that updates its own row: the later image is captured first, under the later command.
+    // A trigger that updates its own row: the later image is captured first, under the later
+    // command.
     const Truth first = NewImage(before);
     const Truth second = NewImage(first);
     const int64_t seq = next_seq_;
@@ -90,19 +94,20 @@ SimPostgres::Truth SimPostgres::NewImage(const Truth& before) {
   after.image = std::to_string(next_image_++);
   after.encodable = !dice_.Chance(3);
   const Store store = kTargets[dice_.Between(0, 2)];
-  if (dice_.Chance(8) && Names(*after.mapping, store)) *after.image += std::string("!") + Letter(store);
+  if (dice_.Chance(8) && Names(*after.mapping, store))
+    *after.image += std::string("!") + Letter(store);
   if (dice_.Chance(2)) *after.image += std::string("?") + Letter(store);
   if (dice_.Chance(10)) *after.image += '~';
   return after;
 }
 
-ChangePtr SimPostgres::Capture(Transaction& transaction, const RowId& row, int64_t seq, const Truth& before,
-                               const Truth& after) {
+ChangePtr SimPostgres::Capture(Transaction& transaction, const RowId& row, int64_t seq,
+                               const Truth& before, const Truth& after) {
   auto change = std::make_shared<Change>();
   change->seq = seq;
   change->xid = transaction.xid;
   change->command = transaction.command;
-  change->op = !before.image  ? Operation::kInsert
+  change->op = !before.image ? Operation::kInsert
                : after.image ? Operation::kUpdate
                              : Operation::kDelete;
   change->mapping = after.mapping;
@@ -130,10 +135,12 @@ Leadership SimPostgres::Lead() {
   leadership.system_identifier = "7001";
   for (const auto& [id, saga] : sagas_) {
     if (saga.state != SagaState::kCompensating) continue;
-    RecordedFailure found{id, saga.record.steps, saga.record.failed_step, saga.record.error_type, {}};
+    RecordedFailure found{
+        id, saga.record.steps, saga.record.failed_step, saga.record.error_type, {}};
     for (const auto& [row, at] : saga_rows_) {
       if (at.saga == id) {
-        found.rows.push_back({at.mapping, row, at.failed_seq, at.accepted_seq, at.accepted, std::nullopt, at.images});
+        found.rows.push_back({at.mapping, row, at.failed_seq, at.accepted_seq, at.accepted,
+                              std::nullopt, at.images});
       }
     }
     leadership.compensating.push_back(std::move(found));
@@ -176,7 +183,8 @@ std::vector<RowUndo> SimPostgres::RecordFailure(const FailureRecord& record) {
   std::vector<RowUndo> undos;
   for (const FailureRecord::Row& row : record.rows) {
     const ChangePtr& oldest = batch_.at(row.oldest_seq);
-    SagaRow written{record.id, row.failed_seq, row.first_seq - 1, oldest->before, oldest->mapping, {}};
+    SagaRow written{record.id,      row.failed_seq,  row.first_seq - 1,
+                    oldest->before, oldest->mapping, {}};
     auto parked = saga_rows_.find(row.row);
     if (parked != saga_rows_.end()) {
       if (!row.carried_forward || options_.flaw == Flaw::kParkedImageAlwaysHandedOn) {
@@ -186,7 +194,13 @@ std::vector<RowUndo> SimPostgres::RecordFailure(const FailureRecord& record) {
       Leave(row.row);
     }
     saga_rows_[row.row] = written;
-    undos.push_back({written.mapping, row.row, written.failed_seq, written.accepted_seq, written.accepted, std::nullopt, {}});
+    undos.push_back({written.mapping,
+                     row.row,
+                     written.failed_seq,
+                     written.accepted_seq,
+                     written.accepted,
+                     std::nullopt,
+                     {}});
   }
   return undos;
 }
@@ -195,7 +209,8 @@ std::vector<RowUndo> SimPostgres::RecordFailure(const FailureRecord& record) {
 void SimPostgres::Leave(const RowId& row) {
   const std::string saga = saga_rows_.at(row).saga;
   saga_rows_.erase(row);
-  const bool last = std::none_of(saga_rows_.begin(), saga_rows_.end(), [&](const auto& at) { return at.second.saga == saga; });
+  const bool last = std::none_of(saga_rows_.begin(), saga_rows_.end(),
+                                 [&](const auto& at) { return at.second.saga == saga; });
   if (last) sagas_.erase(saga);
 }
 

@@ -1,8 +1,9 @@
-// A simulated PostgreSQL: writers with transactions and row locks, the outbox, the pipeline's row and the saga tables, as
-// docs/internals/extension-and-sidecar.md states them. Every call of the leader is one transaction.
+// A simulated PostgreSQL: writers with transactions and row locks, the outbox, the pipeline's row
+// and the saga tables, as docs/internals/extension-and-sidecar.md states them. Every call of the
+// leader is one transaction.
 //
-// Snapshots are the sets of committed transactions; how a real reader tells them apart by xid and seq is another model's
-// business.
+// Snapshots are the sets of committed transactions; how a real reader tells them apart by xid and
+// seq is another model's business.
 #pragma once
 
 #include <map>
@@ -78,7 +79,8 @@ class SimPostgres {
   };
 
   void WriteRow(Transaction& transaction);
-  ChangePtr Capture(Transaction& transaction, const RowId& row, int64_t seq, const Truth& before, const Truth& after);
+  ChangePtr Capture(Transaction& transaction, const RowId& row, int64_t seq, const Truth& before,
+                    const Truth& after);
   Truth NewImage(const Truth& before);
   void Commit(Transaction& transaction);
   void Leave(const RowId& row);

@@ -1,5 +1,5 @@
-// The leader's reader: cuts the open batch into pieces that never end inside a saga, and begins an epoch with the whole window
-// of the one before (rule E10).
+// The leader's reader: cuts the open batch into pieces that never end inside a saga, and begins an
+// epoch with the whole window of the one before (rule E10).
 #pragma once
 
 #include <map>
@@ -16,7 +16,10 @@ namespace apex::sim {
 class SimReader {
  public:
   SimReader(SimPostgres& postgres, const SimOptions& options)
-      : postgres_(postgres), options_(options), after_(postgres.settled()), window_end_(postgres.handed_out()) {}
+      : postgres_(postgres),
+        options_(options),
+        after_(postgres.settled()),
+        window_end_(postgres.handed_out()) {}
 
   Piece Read(int64_t rows_max) {
     if (!postgres_.batch_open()) {
@@ -33,7 +36,8 @@ class SimReader {
     std::set<std::pair<uint64_t, RowId>> sagas;
     auto at = events.upper_bound(after_);
     for (; at != events.end(); ++at) {
-      const bool full = window ? at->first > window_end : static_cast<int64_t>(piece.changes.size()) >= rows_max;
+      const bool full =
+          window ? at->first > window_end : static_cast<int64_t>(piece.changes.size()) >= rows_max;
       if (full) break;
       piece.through_seq = at->first;
       if (ahead_.erase(at->first) > 0) continue;

@@ -17,8 +17,12 @@ class Scheduler {
   Time now() const { return now_; }
   bool idle() const { return events_.empty(); }
 
-  void After(int64_t delay_ms, std::function<void()> event) { At(now_ + Time(delay_ms), std::move(event)); }
-  void At(Time when, std::function<void()> event) { events_.emplace(std::pair(when, next_serial_++), std::move(event)); }
+  void After(int64_t delay_ms, std::function<void()> event) {
+    At(now_ + Time(delay_ms), std::move(event));
+  }
+  void At(Time when, std::function<void()> event) {
+    events_.emplace(std::pair(when, next_serial_++), std::move(event));
+  }
 
   void RunNext() {
     auto next = events_.extract(events_.begin());
@@ -29,7 +33,8 @@ class Scheduler {
  private:
   Time now_{0};
   uint64_t next_serial_ = 0;
-  std::map<std::pair<Time, uint64_t>, std::function<void()>> events_;  ///< Equal times in the order they were asked for.
+  std::map<std::pair<Time, uint64_t>, std::function<void()>>
+      events_;  ///< Equal times in the order they were asked for.
 };
 
 }  // namespace apex::sim

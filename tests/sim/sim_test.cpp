@@ -1,6 +1,7 @@
 // Many seeded runs of the simulator, and proof that its checker bites.
 //
-// APEX_SIM_RUNS says how many; APEX_SIM_SEED begins there, so that a failed run is repeated alone by
+// APEX_SIM_RUNS says how many; APEX_SIM_SEED begins there, so that a failed run is repeated alone
+// by
 //   APEX_SIM_SEED=<seed> APEX_SIM_RUNS=1 unit_sim --gtest_filter=SimulationTest.KeepsItsPromises
 #include <gtest/gtest.h>
 
@@ -63,7 +64,8 @@ TEST(SimulationTest, RepeatsARunFromItsSeed) {
   EXPECT_EQ(first.counts.failures_recorded, second.counts.failures_recorded);
 }
 
-/// With one rule left out, some seed must break a promise: else the simulator would not see the engine break it either.
+/// With one rule left out, some seed must break a promise: else the simulator would not see the
+/// engine break it either.
 class CheckerTest : public testing::TestWithParam<Flaw> {};
 
 TEST_P(CheckerTest, FindsTheRuleThatWasLeftOut) {
@@ -91,8 +93,9 @@ std::string FlawName(const testing::TestParamInfo<Flaw>& info) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Flaws, CheckerTest,
-                         testing::Values(Flaw::kNoVersionGuard, Flaw::kWindowInPieces, Flaw::kUndoOfOneVersion,
-                                         Flaw::kParkedEventsReadAgain, Flaw::kParkedImageAlwaysHandedOn),
+                         testing::Values(Flaw::kNoVersionGuard, Flaw::kWindowInPieces,
+                                         Flaw::kUndoOfOneVersion, Flaw::kParkedEventsReadAgain,
+                                         Flaw::kParkedImageAlwaysHandedOn),
                          FlawName);
 
 }  // namespace

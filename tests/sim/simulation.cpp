@@ -7,8 +7,8 @@ namespace apex::sim {
 namespace {
 
 constexpr int64_t kStormMs = 700;
-constexpr int64_t kStoreDeadlineMs = 60;   ///< What a dead leader sent lands within it.
-constexpr int64_t kCalmMs = 600'000;       ///< By then everything has settled, or never will.
+constexpr int64_t kStoreDeadlineMs = 60;  ///< What a dead leader sent lands within it.
+constexpr int64_t kCalmMs = 600'000;      ///< By then everything has settled, or never will.
 
 }  // namespace
 
@@ -17,7 +17,8 @@ SimReport Simulate(const SimOptions& options) { return Simulation(options).Run()
 Simulation::Simulation(const SimOptions& options)
     : options_(options), dice_(options.seed), postgres_(options_, dice_, counts_, violations_) {
   for (Store store : kTargets) {
-    targets_[store].store = std::make_unique<SimStore>(store, options_, postgres_, dice_, violations_);
+    targets_[store].store =
+        std::make_unique<SimStore>(store, options_, postgres_, dice_, violations_);
     engine_options_.targets.insert(store);
   }
   engine_options_.batch_rows_max = dice_.Between(1, 20);
@@ -67,7 +68,8 @@ void Simulation::ScheduleFaults() {
     if (dice_.Chance(40)) target.read_only = window();
   }
   for (int64_t i = dice_.Between(0, 5); i > 0; --i) {
-    scheduler_.At(Time{dice_.Between(0, kStormMs)}, [this] { dice_.Chance(80) ? Crash() : Shutdown(); });
+    scheduler_.At(Time{dice_.Between(0, kStormMs)},
+                  [this] { dice_.Chance(80) ? Crash() : Shutdown(); });
   }
 }
 
@@ -92,13 +94,15 @@ void Simulation::Lead() {
 }
 
 void Simulation::Crash() {
-  // Whether repeated deletions survive leaders that leave faster than their requests is not what this simulates.
+  // Whether repeated deletions survive leaders that leave faster than their requests is not what
+  // this simulates.
   if (!engine_ || !deadlines_over_) return scheduler_.After(10, [this] { Crash(); });
   ++counts_.crashes;
   if (!ledger_.empty() && dice_.Chance(50)) ledger_.front()();
   for (auto& [store, target] : targets_) {
     if (target.requests.empty()) continue;
-    const auto land = [this, &sink = *target.store, request = target.requests.front(), epoch = epoch_] {
+    const auto land = [this, &sink = *target.store, request = target.requests.front(),
+                       epoch = epoch_] {
       const Fate fate = dice_.Chance(30) ? Fate::kCutShort : Fate::kArrives;
       static_cast<void>(sink.Execute(request, epoch, fate, epoch != epoch_));
     };
@@ -135,7 +139,8 @@ void Simulation::TakeEngineAway() {
 void Simulation::Step(saga::Event event) {
   const int64_t epoch = epoch_;
   for (saga::Action& action : engine_->Step(std::move(event), scheduler_.now())) {
-    std::visit([this](auto&& asked) { Perform(std::forward<decltype(asked)>(asked)); }, std::move(action));
+    std::visit([this](auto&& asked) { Perform(std::forward<decltype(asked)>(asked)); },
+               std::move(action));
     if (!engine_) return;
   }
   if (const std::optional<Time> tick = engine_->next_tick()) {
@@ -145,10 +150,12 @@ void Simulation::Step(saga::Event event) {
   }
   if (!draining_ || !engine_->drained()) return;
   const bool at_rest = std::all_of(targets_.begin(), targets_.end(), [](const auto& target) {
-    return std::none_of(target.second.requests.begin(), target.second.requests.end(),
-                        [](const Request& request) { return !std::holds_alternative<saga::Evict>(request); });
+    return std::none_of(
+        target.second.requests.begin(), target.second.requests.end(),
+        [](const Request& request) { return !std::holds_alternative<saga::Evict>(request); });
   });
-  if (!at_rest || !ledger_.empty()) violations_.Add("the engine says it is drained while something is under way");
+  if (!at_rest || !ledger_.empty())
+    violations_.Add("the engine says it is drained while something is under way");
   TakeEngineAway();
 }
 
@@ -161,9 +168,7 @@ void Simulation::Perform(saga::Read action) {
   });
 }
 
-void Simulation::Perform(saga::Arm) {
-  WakeAfter(dice_.Between(1, 8), true);
-}
+void Simulation::Perform(saga::Arm) { WakeAfter(dice_.Between(1, 8), true); }
 
 void Simulation::Perform(saga::AwaitChange) {
   asleep_ = true;
@@ -188,9 +193,9 @@ void Simulation::Perform(saga::Write action) {
 }
 
 void Simulation::Perform(saga::Undo action) {
-  const bool committed = std::any_of(action.rows->begin(), action.rows->end(), [&](const RowUndo& undo) {
-    return postgres_.saga_rows().contains(undo.row);
-  });
+  const bool committed =
+      std::any_of(action.rows->begin(), action.rows->end(),
+                  [&](const RowUndo& undo) { return postgres_.saga_rows().contains(undo.row); });
   if (!committed) violations_.Add("E5: something is undone before its intent is committed");
   traffic_->Sent(action);
   Send(action.store, std::move(action));

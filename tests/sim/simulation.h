@@ -1,8 +1,10 @@
-// One seeded run: writers, a leader that crashes and comes back, three stores that fail, and a checker.
+// One seeded run: writers, a leader that crashes and comes back, three stores that fail, and a
+// checker.
 //
-// The engine under test is the real one. Everything around it is simulated in virtual time: a FIFO executor a store and one
-// for PostgreSQL, as the dispatcher has them, so that stores overtake each other and no request overtakes another of its
-// store. A run has a stormy part and a calm one, after which the guarantees must hold.
+// The engine under test is the real one. Everything around it is simulated in virtual time: a FIFO
+// executor a store and one for PostgreSQL, as the dispatcher has them, so that stores overtake each
+// other and no request overtakes another of its store. A run has a stormy part and a calm one,
+// after which the guarantees must hold.
 #pragma once
 
 #include <deque>
@@ -72,7 +74,8 @@ class Simulation {
   void WakeAfter(int64_t delay_ms, bool armed);
   void Send(Store store, Request request);
   void ServeNext(Store store);
-  /// `transaction` commits and returns how its answer is told; the answer of one that a crash overtakes is never heard.
+  /// `transaction` commits and returns how its answer is told; the answer of one that a crash
+  /// overtakes is never heard.
   void PostLedger(std::function<saga::Event()> transaction);
   void ServeLedger();
 
@@ -95,11 +98,11 @@ class Simulation {
   std::optional<SimReader> reader_;
   std::optional<Traffic> traffic_;
   std::deque<std::function<saga::Event()>> ledger_;  ///< The first one is under way.
-  std::map<int64_t, ChangePtr> changes_;  ///< Everything this leader was handed, by seq.
-  int64_t epoch_ = 0;             ///< What was begun for a leader that is gone compares it and does nothing.
+  std::map<int64_t, ChangePtr> changes_;             ///< Everything this leader was handed, by seq.
+  int64_t epoch_ = 0;  ///< What was begun for a leader that is gone compares it and does nothing.
   bool draining_ = false;
-  bool asleep_ = false;           ///< The engine waits until something is committed.
-  bool deadlines_over_ = true;    ///< Nothing that a dead leader sent can land any more.
+  bool asleep_ = false;         ///< The engine waits until something is committed.
+  bool deadlines_over_ = true;  ///< Nothing that a dead leader sent can land any more.
   int64_t fault_percent_ = 0;
   int64_t transactions_wanted_ = 0;
   bool writing_ = true;

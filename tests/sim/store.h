@@ -1,9 +1,9 @@
-// A simulated Neo4j, Qdrant or Redis: versioned rows under the guards that core/target_store.h asks for. A delete leaves no
-// tombstone, as in the real stores.
+// A simulated Neo4j, Qdrant or Redis: versioned rows under the guards that core/target_store.h asks
+// for. A delete leaves no tombstone, as in the real stores.
 //
-// Neo4j is transactional and knows the leader's epoch. Qdrant and Redis apply a part of what they refuse, and take what a
-// dead leader sent until its deadline is over; their clients therefore repeat, in order, what a takeover deleted or undid
-// before that.
+// Neo4j is transactional and knows the leader's epoch. Qdrant and Redis apply a part of what they
+// refuse, and take what a dead leader sent until its deadline is over; their clients therefore
+// repeat, in order, what a takeover deleted or undid before that.
 #pragma once
 
 #include <map>
@@ -29,8 +29,8 @@ enum class Fate {
   kUnavailable,  ///< Refused for now.
   kLost,         ///< Times out unseen.
   kAnswerLost,   ///< Times out after the store applied it.
-  kCutShort,     ///< Times out after the store applied a part; where the store is transactional, none.
-  kRefused,      ///< The store refuses everything, a probe included.
+  kCutShort,  ///< Times out after the store applied a part; where the store is transactional, none.
+  kRefused,   ///< The store refuses everything, a probe included.
 };
 
 class SimStore {
@@ -40,7 +40,8 @@ class SimStore {
     std::string image;
   };
 
-  SimStore(Store store, const SimOptions& options, const SimPostgres& postgres, Dice& dice, Violations& violations);
+  SimStore(Store store, const SimOptions& options, const SimPostgres& postgres, Dice& dice,
+           Violations& violations);
 
   /// `late`: sent by a leader that is dead by now.
   Status Execute(const Request& request, int64_t epoch, Fate fate, bool late = false);
@@ -69,7 +70,8 @@ class SimStore {
   Dice& dice_;
   Violations& violations_;
   std::map<RowId, Held> rows_;
-  std::map<RowId, int64_t> deleted_;  ///< The checker's knowledge: the version that deleted a row that is not there.
+  std::map<RowId, int64_t>
+      deleted_;  ///< The checker's knowledge: the version that deleted a row that is not there.
   int64_t fence_ = 0;
   bool remembering_ = false;
   std::vector<Repeatable> remembered_;

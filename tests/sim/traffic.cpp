@@ -13,7 +13,8 @@ std::string Owner(const saga::Undo& undo) { return "failure " + std::to_string(u
 }  // namespace
 
 void Traffic::HandedOut(const Piece& piece) {
-  for (const ChangePtr& change : piece.changes) sagas_[{change->xid, change->aggregate}].push_back(change);
+  for (const ChangePtr& change : piece.changes)
+    sagas_[{change->xid, change->aggregate}].push_back(change);
 }
 
 void Traffic::Sent(const saga::Write& write) {
@@ -23,7 +24,9 @@ void Traffic::Sent(const saga::Write& write) {
     if (!rows.insert(id).second) violations_.Add("E1: row " + Text(id) + " is twice in one write");
     Hold(id, Owner(write));
     int64_t& last = last_sent_[{write.store, id}];
-    if (row.seq < last) violations_.Add("G4: row " + Text(id) + " was sent at " + std::to_string(row.seq) + " after " + std::to_string(last));
+    if (row.seq < last)
+      violations_.Add("G4: row " + Text(id) + " was sent at " + std::to_string(row.seq) +
+                      " after " + std::to_string(last));
     last = row.seq;
   }
   CheckTogether(write);

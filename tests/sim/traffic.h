@@ -1,4 +1,5 @@
-// The checker's eye on what one leader sends: rules E1 and G4, as they can be seen from outside of the engine.
+// The checker's eye on what one leader sends: rules E1 and G4, as they can be seen from outside of
+// the engine.
 #pragma once
 
 #include <map>

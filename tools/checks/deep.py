@@ -1,4 +1,4 @@
-"""What `make check-deep` adds: clang-tidy, and the tests of the sidecar under the sanitizers."""
+"""What `make check-deep` adds: clang-format, clang-tidy, and the tests of the sidecar under the sanitizers."""
 
 import pathlib
 from collections.abc import Callable
@@ -19,6 +19,13 @@ _SANITIZERS = {
         "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:second_deadlock_stack=1",
     },
 }
+
+
+def formatting() -> list[Result]:
+    """Every C++ file is as `make format` leaves it."""
+    log = REPORTS / "format.log"
+    code = stream(["bash", "-c", "git ls-files -z '*.cpp' '*.h' | xargs -0 clang-format-14 --dry-run --Werror"], log, 600)
+    return [Result("clang-format", Outcome.FAILED if code else Outcome.PASSED, tail(log, 20) if code else "")]
 
 
 def tidy() -> list[Result]:
@@ -46,6 +53,7 @@ def sanitized(sanitizer: str, stack: Stack) -> list[Result]:
 
 def all_groups(stack: Stack) -> list[tuple[str, Callable[[], list[Result]]]]:
     return [
+        ("clang-format", formatting),
         ("clang-tidy", tidy),
         *((f"{sanitizer} sanitizer", lambda sanitizer=sanitizer: sanitized(sanitizer, stack)) for sanitizer in _SANITIZERS),
     ]

@@ -6,6 +6,7 @@ extern "C" {
 #include "utils/xid8.h"
 }
 
-/// The next unassigned transaction id: the reader's ceiling. A snapshot's own xmax will not do, since it is only the
-/// latest *completed* id plus one, and running transactions above it may already hold a seq.
+/// The next unassigned transaction id: the reader's ceiling. A snapshot's own xmax will not do,
+/// since it is only the latest *completed* id plus one, and running transactions above it may
+/// already hold a seq.
 APEX_FUNCTION(apex_next_xid) { PG_RETURN_FULLTRANSACTIONID(ReadNextFullTransactionId()); }

@@ -1,11 +1,10 @@
 #include "cli/app.h"
 
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
 #include <map>
 #include <string>
-
-#include <CLI/CLI.hpp>
 
 #include "cli/commands.h"
 #include "config/config.h"
@@ -20,18 +19,21 @@ config::Environment ReadEnvironment() {
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string text(*entry);
     const size_t equals = text.find('=');
-    if (equals != std::string::npos) environment.emplace(text.substr(0, equals), text.substr(equals + 1));
+    if (equals != std::string::npos)
+      environment.emplace(text.substr(0, equals), text.substr(equals + 1));
   }
   return environment;
 }
 
-/// The flags that stand for a key of the configuration. Everything else is in the file or the environment.
+/// The flags that stand for a key of the configuration. Everything else is in the file or the
+/// environment.
 struct KeyFlags {
   std::string path;
   std::map<std::string, std::string> values;
 
   void AddTo(CLI::App& app) {
-    app.add_option("-c,--config", path, "TOML file; every key is also an environment variable")->envname("APEX_CONFIG");
+    app.add_option("-c,--config", path, "TOML file; every key is also an environment variable")
+        ->envname("APEX_CONFIG");
     Add(app, "--postgres-dsn", "postgres.dsn", "libpq connection string (APEX_POSTGRES_DSN)");
     Add(app, "--pipeline", "engine.pipeline", "pipeline to serve (APEX_ENGINE_PIPELINE)");
     Add(app, "--listen", "http.listen", "HTTP address and port (APEX_HTTP_LISTEN)");
@@ -39,15 +41,20 @@ struct KeyFlags {
   }
 
  private:
-  void Add(CLI::App& app, const std::string& flag, const std::string& key, const std::string& help) {
-    app.add_option_function<std::string>(flag, [this, key](const std::string& value) { values[key] = value; }, help);
+  void Add(CLI::App& app, const std::string& flag, const std::string& key,
+           const std::string& help) {
+    app.add_option_function<std::string>(
+        flag, [this, key](const std::string& value) { values[key] = value; }, help);
   }
 };
 
 }  // namespace
 
 int Main(int argc, char** argv) {
-  CLI::App app("Carries PostgreSQL's committed changes into Neo4j, Qdrant and Redis, and compensates where a store refuses.", "apex");
+  CLI::App app(
+      "Carries PostgreSQL's committed changes into Neo4j, Qdrant and Redis, and compensates where "
+      "a store refuses.",
+      "apex");
   app.set_version_flag("--version", APEX_VERSION);
   app.require_subcommand(1);
   app.fallthrough();
@@ -56,13 +63,17 @@ int Main(int argc, char** argv) {
 
   std::string saga;
   bool json = false;
-  CLI::App* run = app.add_subcommand("run", "Serve the pipeline: lead it, or stand by until the leader is gone");
-  CLI::App* doctor = app.add_subcommand("doctor", "Say what is wrong with the set-up and what to do about it");
+  CLI::App* run = app.add_subcommand(
+      "run", "Serve the pipeline: lead it, or stand by until the leader is gone");
+  CLI::App* doctor =
+      app.add_subcommand("doctor", "Say what is wrong with the set-up and what to do about it");
   CLI::App* status = app.add_subcommand("status", "Show leader, backlog and failed sagas");
   status->add_flag("--json", json, "As JSON");
-  CLI::App* retry = app.add_subcommand("retry", "Send the rows of a failed saga again, as they are now");
+  CLI::App* retry =
+      app.add_subcommand("retry", "Send the rows of a failed saga again, as they are now");
   retry->add_option("saga", saga, "Id of the saga, from apex status")->required();
-  CLI::App* discard = app.add_subcommand("discard", "Forget a failed saga; its rows keep what the stores had accepted");
+  CLI::App* discard = app.add_subcommand(
+      "discard", "Forget a failed saga; its rows keep what the stores had accepted");
   discard->add_option("saga", saga, "Id of the saga, from apex status")->required();
 
   try {

@@ -7,7 +7,8 @@ namespace apex::cli {
 enum ExitCode {
   kSuccess = 0,
   kFailure = 1,  ///< The command ran and what it was asked for did not come about.
-  kUsage = 2,    ///< The command line or the configuration is wrong; the message names the key and what was expected.
+  kUsage = 2,    ///< The command line or the configuration is wrong; the message names the key and
+                 ///< what was expected.
 };
 
 int Main(int argc, char** argv);

@@ -1,4 +1,5 @@
-// The commands, one function each. They print to standard output, problems to standard error, and return an ExitCode.
+// The commands, one function each. They print to standard output, problems to standard error, and
+// return an ExitCode.
 #pragma once
 
 #include <string>

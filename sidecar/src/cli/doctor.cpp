@@ -1,5 +1,7 @@
-// `apex doctor`: looks at everything the sidecar needs, in the order in which one thing needs another, and says in plain
-// words what is wrong and what to do about it.
+// `apex doctor`: looks at everything the sidecar needs, in the order in which one thing needs
+// another, and says in plain words what is wrong and what to do about it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -8,8 +10,6 @@
 #include <string>
 #include <string_view>
 #include <vector>
-
-#include <fmt/format.h>
 
 #include "cli/app.h"
 #include "cli/commands.h"
@@ -40,29 +40,36 @@ class Report {
 std::string RemedyForConnection(const StoreError& error) {
   const std::string& code = error.native_code;
   if (code == "28P01" || code == "28000") {
-    return "check user and password in postgres.dsn (APEX_POSTGRES_DSN) and postgres.password, and the server's pg_hba.conf";
+    return "check user and password in postgres.dsn (APEX_POSTGRES_DSN) and postgres.password, and "
+           "the server's pg_hba.conf";
   }
   if (code == "3D000") return "check dbname in postgres.dsn (APEX_POSTGRES_DSN)";
-  return "check host and port in postgres.dsn (APEX_POSTGRES_DSN), and that the server runs and can be reached from here";
+  return "check host and port in postgres.dsn (APEX_POSTGRES_DSN), and that the server runs and "
+         "can be reached from here";
 }
 
 /// False when nothing further can be looked at.
 bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
-  report.Fine(fmt::format("PostgreSQL {} answers; database {}, role {}", facts.server_version, facts.database, facts.role));
+  report.Fine(fmt::format("PostgreSQL {} answers; database {}, role {}", facts.server_version,
+                          facts.database, facts.role));
   if (facts.is_standby) {
-    report.Problem("this server is a standby, which takes no writes", "point postgres.dsn at the primary");
+    report.Problem("this server is a standby, which takes no writes",
+                   "point postgres.dsn at the primary");
   }
   if (facts.is_pooled) {
-    report.Problem("a transaction pooler stands between here and PostgreSQL: notifications would be lost",
-                   "connect to PostgreSQL itself");
+    report.Problem(
+        "a transaction pooler stands between here and PostgreSQL: notifications would be lost",
+        "connect to PostgreSQL itself");
   }
   if (facts.extension_version.empty()) {
     if (facts.available_version.empty()) {
-      report.Problem("the extension apex_saga is not installed on the server",
-                     "run `make install-extension` there, then CREATE EXTENSION apex_saga in this database");
+      report.Problem(
+          "the extension apex_saga is not installed on the server",
+          "run `make install-extension` there, then CREATE EXTENSION apex_saga in this database");
     } else {
-      report.Problem(fmt::format("the extension apex_saga is missing in database {}", facts.database),
-                     "run CREATE EXTENSION apex_saga as a superuser");
+      report.Problem(
+          fmt::format("the extension apex_saga is missing in database {}", facts.database),
+          "run CREATE EXTENSION apex_saga as a superuser");
     }
     return false;
   }
@@ -74,8 +81,9 @@ bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
                   "add apex_saga to shared_preload_libraries and restart PostgreSQL");
   }
   if (!facts.can_read_outbox || !facts.can_lead || !facts.can_read_mappings) {
-    report.Problem(fmt::format("role {} has no right on the outbox", facts.role),
-                   fmt::format("run SELECT apex.grant_sidecar('{}') as the extension's owner", facts.role));
+    report.Problem(
+        fmt::format("role {} has no right on the outbox", facts.role),
+        fmt::format("run SELECT apex.grant_sidecar('{}') as the extension's owner", facts.role));
     return false;
   }
   report.Fine(fmt::format("role {} may read the outbox and lead", facts.role));
@@ -84,7 +92,8 @@ bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
 
 /// The store answered, and would not let this process in.
 bool IsAboutLogin(const StoreError& error) {
-  constexpr std::array<std::string_view, 5> kCodes{"NOAUTH", "WRONGPASS", "NOPERM", "UNAUTHENTICATED", "PERMISSION_DENIED"};
+  constexpr std::array<std::string_view, 5> kCodes{"NOAUTH", "WRONGPASS", "NOPERM",
+                                                   "UNAUTHENTICATED", "PERMISSION_DENIED"};
   const std::string& code = error.native_code;
   return error.kind == ErrorKind::kPermanent || std::ranges::find(kCodes, code) != kCodes.end() ||
          code.find(".Security.") != std::string::npos;
@@ -92,14 +101,18 @@ bool IsAboutLogin(const StoreError& error) {
 
 std::string RemedyForStore(Store store, const StoreError& error) {
   const std::string name(Name(store));
-  if (error.native_code == "apex.collection" || error.native_code == "apex.version" || error.native_code == "apex.mapping") {
+  if (error.native_code == "apex.collection" || error.native_code == "apex.version" ||
+      error.native_code == "apex.mapping") {
     return "until it is mended `apex run` holds the rows of this store";
   }
   if (IsAboutLogin(error)) {
     return fmt::format("check user, password or key of [{}] in the configuration", name);
   }
-  return fmt::format("check {}.uri (APEX_{}_URI), and that the server runs and can be reached from here", name,
-                     store == Store::kNeo4j ? "NEO4J" : store == Store::kQdrant ? "QDRANT" : "REDIS");
+  return fmt::format(
+      "check {}.uri (APEX_{}_URI), and that the server runs and can be reached from here", name,
+      store == Store::kNeo4j    ? "NEO4J"
+      : store == Store::kQdrant ? "QDRANT"
+                                : "REDIS");
 }
 
 bool Needs(const TableMapping& mapping, Store store) {
@@ -118,34 +131,42 @@ void ExamineStores(const Stores& stores, const std::vector<MappingPtr>& mappings
     auto target = targets.find(store);
     if (target == targets.end()) {
       if (!concerned.empty()) {
-        report.Problem(fmt::format("table {} is mapped to {}, which is not configured", concerned.front()->table, Name(store)),
+        report.Problem(fmt::format("table {} is mapped to {}, which is not configured",
+                                   concerned.front()->table, Name(store)),
                        fmt::format("set {}.uri, or detach the table", Name(store)));
       }
       continue;
     }
-    if (Status status = target->second->Examine(concerned, Deadline::After(kTimeout)); !status.ok()) {
+    if (Status status = target->second->Examine(concerned, Deadline::After(kTimeout));
+        !status.ok()) {
       report.Problem(Describe(status.error()), RemedyForStore(store, status.error()));
     } else {
-      report.Fine(fmt::format("{} answers and fits {} table{}", Name(store), concerned.size(), concerned.size() == 1 ? "" : "s"));
+      report.Fine(fmt::format("{} answers and fits {} table{}", Name(store), concerned.size(),
+                              concerned.size() == 1 ? "" : "s"));
     }
   }
 }
 
 /// Empty when they cannot be read.
-std::vector<MappingPtr> ExamineMappings(postgres::Admin& admin, const std::string& pipeline, Report& report) {
+std::vector<MappingPtr> ExamineMappings(postgres::Admin& admin, const std::string& pipeline,
+                                        Report& report) {
   Result<std::vector<TableMapping>> loaded = admin.LoadMappings(Deadline::After(kTimeout));
   if (!loaded.ok()) {
-    report.Problem(Describe(loaded.error()), "the sidecar and the extension may be of different versions");
+    report.Problem(Describe(loaded.error()),
+                   "the sidecar and the extension may be of different versions");
     return {};
   }
   std::vector<MappingPtr> mappings;
   for (TableMapping& mapping : *loaded) {
-    if (mapping.active && mapping.pipeline == pipeline) mappings.push_back(std::make_shared<TableMapping>(std::move(mapping)));
+    if (mapping.active && mapping.pipeline == pipeline)
+      mappings.push_back(std::make_shared<TableMapping>(std::move(mapping)));
   }
   if (mappings.empty()) {
-    report.Advice(fmt::format("no table is attached to pipeline {}", pipeline), "SELECT apex.attach('your_table', graph => ...)");
+    report.Advice(fmt::format("no table is attached to pipeline {}", pipeline),
+                  "SELECT apex.attach('your_table', graph => ...)");
   } else {
-    report.Fine(fmt::format("{} table{} attached to pipeline {}", mappings.size(), mappings.size() == 1 ? "" : "s", pipeline));
+    report.Fine(fmt::format("{} table{} attached to pipeline {}", mappings.size(),
+                            mappings.size() == 1 ? "" : "s", pipeline));
   }
   return mappings;
 }

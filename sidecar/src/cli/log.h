@@ -1,4 +1,5 @@
-// Sets up the process's log: text for people, one JSON object a line for machines, to standard error.
+// Sets up the process's log: text for people, one JSON object a line for machines, to standard
+// error.
 #pragma once
 
 #include "config/config.h"

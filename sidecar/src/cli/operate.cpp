@@ -1,12 +1,12 @@
 // status, retry and discard: one question to PostgreSQL each.
-#include <chrono>
-#include <iostream>
-#include <string>
-#include <vector>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+
+#include <chrono>
+#include <iostream>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "cli/app.h"
 #include "cli/commands.h"
@@ -34,7 +34,9 @@ std::string Shown(const json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-std::string Seconds(const json& value) { return value.is_number() ? fmt::format("{:.1f} s", value.get<double>()) : "-"; }
+std::string Seconds(const json& value) {
+  return value.is_number() ? fmt::format("{:.1f} s", value.get<double>()) : "-";
+}
 
 std::string Backlog(const json& pipeline) {
   const auto changes = pipeline["backlog"].get<int64_t>();
@@ -48,15 +50,18 @@ void PrintPipeline(const json& pipeline) {
   if (pipeline["leader"].is_null()) {
     std::cout << "  leader     none\n";
   } else {
-    std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n", Shown(pipeline["leader"]),
-                             Shown(pipeline["epoch"]), Seconds(pipeline["heartbeat_age_seconds"]));
+    std::cout << fmt::format("  leader     {}, epoch {}, last heartbeat {} ago\n",
+                             Shown(pipeline["leader"]), Shown(pipeline["epoch"]),
+                             Seconds(pipeline["heartbeat_age_seconds"]));
   }
   std::cout << fmt::format("  backlog    {}\n", Backlog(pipeline));
-  std::cout << fmt::format("  sagas      {} compensating, {} parked, {} with a failed compensation\n",
-                           Shown(pipeline["compensating"]), Shown(pipeline["parked"]),
-                           Shown(pipeline["compensation_failed"]));
+  std::cout << fmt::format(
+      "  sagas      {} compensating, {} parked, {} with a failed compensation\n",
+      Shown(pipeline["compensating"]), Shown(pipeline["parked"]),
+      Shown(pipeline["compensation_failed"]));
   const auto tables = pipeline["tables"].get<std::vector<std::string>>();
-  std::cout << fmt::format("  tables     {}\n", tables.empty() ? "none" : fmt::format("{}", fmt::join(tables, ", ")));
+  std::cout << fmt::format("  tables     {}\n",
+                           tables.empty() ? "none" : fmt::format("{}", fmt::join(tables, ", ")));
 }
 
 void PrintFailed(const json& failed) {
@@ -70,7 +75,8 @@ void PrintFailed(const json& failed) {
                              Shown(saga["state"]), Shown(saga["relation"]), Shown(saga["key"]),
                              Shown(saga["failed_step"]), Shown(saga["error"]));
   }
-  std::cout << "\nMend the row with an UPDATE, or `apex retry ID` to send it as it is, or `apex discard ID` to forget it.\n";
+  std::cout << "\nMend the row with an UPDATE, or `apex retry ID` to send it as it is, or `apex "
+               "discard ID` to forget it.\n";
 }
 
 }  // namespace
@@ -100,7 +106,8 @@ int Retry(const config::Config& config, const std::string& saga) {
 
 int Discard(const config::Config& config, const std::string& saga) {
   postgres::Admin admin(AdminOptionsFrom(config));
-  if (Status status = admin.Discard(saga, ByTimeout()); !status.ok()) return Complain(status.error());
+  if (Status status = admin.Discard(saga, ByTimeout()); !status.ok())
+    return Complain(status.error());
   std::cout << "saga " << saga << " is forgotten; the stores keep what they had accepted\n";
   return kSuccess;
 }

@@ -1,13 +1,12 @@
 // `apex run`: wires the parts together and ends them in order.
 #include <pthread.h>
 #include <signal.h>
+#include <spdlog/spdlog.h>
 
 #include <chrono>
 #include <iostream>
-#include <thread>
-
 #include <nlohmann/json.hpp>
-#include <spdlog/spdlog.h>
+#include <thread>
 
 #include "cli/app.h"
 #include "cli/commands.h"
@@ -27,7 +26,8 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kAdminTimeout{5};
 
-/// Turns SIGTERM and SIGINT into a call, on a thread of its own. Blocks them for every thread started after it was made.
+/// Turns SIGTERM and SIGINT into a call, on a thread of its own. Blocks them for every thread
+/// started after it was made.
 class SignalWatcher {
  public:
   SignalWatcher() {
@@ -49,7 +49,8 @@ class SignalWatcher {
       int number = 0;
       sigwait(&signals_, &number);
       if (number == SIGUSR1) return;  // Only to end this thread.
-      spdlog::info("{} received: finishing what is in flight", number == SIGTERM ? "SIGTERM" : "SIGINT");
+      spdlog::info("{} received: finishing what is in flight",
+                   number == SIGTERM ? "SIGTERM" : "SIGINT");
       on_stop();
       sigwait(&signals_, &number);
     });
@@ -66,11 +67,14 @@ std::vector<Store> AllStores(const std::map<Store, TargetStore*>& targets) {
   return stores;
 }
 
-/// What /api/v1/status says. PostgreSQL's part is missing while it cannot be asked; what the process knows never is.
+/// What /api/v1/status says. PostgreSQL's part is missing while it cannot be asked; what the
+/// process knows never is.
 std::string StatusOf(const coordinator::Health& health, postgres::Admin& admin) {
-  json status = {{"role", Name(health.role())}, {"epoch", health.epoch()}, {"stores", json::object()}};
+  json status = {
+      {"role", Name(health.role())}, {"epoch", health.epoch()}, {"stores", json::object()}};
   for (const auto& [store, state] : health.stores()) {
-    status["stores"][std::string(Name(store))] = {{"up", state.up}, {"last_error", state.last_error}};
+    status["stores"][std::string(Name(store))] = {{"up", state.up},
+                                                  {"last_error", state.last_error}};
   }
   const Deadline deadline = Deadline::After(kAdminTimeout);
   const Result<std::string> pipelines = admin.Status(deadline);
@@ -84,20 +88,28 @@ std::string StatusOf(const coordinator::Health& health, postgres::Admin& admin) 
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& health, postgres::Admin& admin) {
+http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& health,
+                            postgres::Admin& admin) {
   return {
       .metrics = [&metrics] { return metrics.Render(); },
       .not_ready = [&health] { return health.NotReady(); },
       .status = [&health, &admin] { return StatusOf(health, admin); },
-      .retry = [&admin](const std::string& saga) { return admin.Retry(saga, Deadline::After(kAdminTimeout)); },
-      .discard = [&admin](const std::string& saga) { return admin.Discard(saga, Deadline::After(kAdminTimeout)); },
+      .retry =
+          [&admin](const std::string& saga) {
+            return admin.Retry(saga, Deadline::After(kAdminTimeout));
+          },
+      .discard =
+          [&admin](const std::string& saga) {
+            return admin.Discard(saga, Deadline::After(kAdminTimeout));
+          },
   };
 }
 
 }  // namespace
 
 int Run(const config::Config& config) {
-  SignalWatcher signals;  // First of all: opening the stores starts threads, which must not take the signals.
+  SignalWatcher
+      signals;  // First of all: opening the stores starts threads, which must not take the signals.
   auto opened = Stores::Open(config);
   if (const auto* error = std::get_if<config::ConfigError>(&opened)) {
     std::cerr << "apex: " << error->message << "\n";
@@ -107,17 +119,20 @@ int Run(const config::Config& config) {
   const std::map<Store, TargetStore*> targets = std::get<Stores>(opened).targets();
   Metrics metrics;
   coordinator::Health health(AllStores(targets));
-  postgres::Ledger ledger({config.postgres.dsn, config.postgres.password, config.engine.pipeline, LeaderName(),
-                           config.engine.lease_ms});
+  postgres::Ledger ledger({config.postgres.dsn, config.postgres.password, config.engine.pipeline,
+                           LeaderName(), config.engine.lease_ms});
   postgres::Listener listener({config.postgres.dsn, config.postgres.password});
   postgres::Admin admin(AdminOptionsFrom(config));
-  auto server = http::HttpServer::Start(config.http.listen, config.http.token, EndpointsOf(metrics, health, admin));
+  auto server = http::HttpServer::Start(config.http.listen, config.http.token,
+                                        EndpointsOf(metrics, health, admin));
   if (const auto* error = std::get_if<http::ListenError>(&server)) {
     std::cerr << "apex: " << error->message << "\n";
     return kUsage;
   }
-  spdlog::info("serving http on port {}", std::get<std::unique_ptr<http::HttpServer>>(server)->port());
-  coordinator::Replica replica(ReplicaOptionsFrom(config), ledger, listener, targets, metrics, health);
+  spdlog::info("serving http on port {}",
+               std::get<std::unique_ptr<http::HttpServer>>(server)->port());
+  coordinator::Replica replica(ReplicaOptionsFrom(config), ledger, listener, targets, metrics,
+                               health);
 
   signals.Start([&replica] { replica.Stop(); });
   const std::string failure = replica.Run();

@@ -1,12 +1,11 @@
 #include "cli/stores.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <random>
 #include <utility>
-
-#include <fmt/format.h>
 
 #include "stores/neo4j/neo4j_store.h"
 #include "stores/qdrant/qdrant_store.h"
@@ -17,17 +16,18 @@ namespace apex::cli {
 std::variant<Stores, config::ConfigError> Stores::Open(const config::Config& config) {
   Stores stores;
   if (config.neo4j) {
-    stores.owned_[Store::kNeo4j] = std::make_unique<neo4j::Neo4jStore>(
-        neo4j::Options{config.neo4j->uri, config.neo4j->user, config.neo4j->password, config.neo4j->database});
+    stores.owned_[Store::kNeo4j] = std::make_unique<neo4j::Neo4jStore>(neo4j::Options{
+        config.neo4j->uri, config.neo4j->user, config.neo4j->password, config.neo4j->database});
   }
   if (config.qdrant) {
-    stores.owned_[Store::kQdrant] =
-        std::make_unique<qdrant::QdrantStore>(qdrant::QdrantOptions{config.qdrant->uri, config.qdrant->api_key});
+    stores.owned_[Store::kQdrant] = std::make_unique<qdrant::QdrantStore>(
+        qdrant::QdrantOptions{config.qdrant->uri, config.qdrant->api_key});
   }
   if (config.redis) {
-    auto opened = redis::RedisStore::Create(
-        {config.redis->uri, config.redis->password, config.redis->key_prefix, config.redis->channel});
-    if (!opened.ok()) return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
+    auto opened = redis::RedisStore::Create({config.redis->uri, config.redis->password,
+                                             config.redis->key_prefix, config.redis->channel});
+    if (!opened.ok())
+      return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
     stores.owned_[Store::kRedis] = std::move(*opened);
   }
   return stores;

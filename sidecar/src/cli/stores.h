@@ -25,8 +25,8 @@ class Stores {
   std::map<Store, std::unique_ptr<TargetStore>> owned_;
 };
 
-/// Host name, process id and a number drawn now: differs from every other process of the pipeline. In containers that share
-/// the host's name, each sidecar is process 1.
+/// Host name, process id and a number drawn now: differs from every other process of the pipeline.
+/// In containers that share the host's name, each sidecar is process 1.
 std::string LeaderName();
 
 coordinator::ReplicaOptions ReplicaOptionsFrom(const config::Config& config);

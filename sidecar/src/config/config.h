@@ -1,7 +1,7 @@
 // What `apex` is told: one TOML file, the same keys as environment variables, a few as flags.
 //
-// Precedence: flag, environment, file, default. Loaded once at start and never changed. Secrets are held here and printed
-// nowhere: neither Describe() of an error nor a log line contains one.
+// Precedence: flag, environment, file, default. Loaded once at start and never changed. Secrets are
+// held here and printed nowhere: neither Describe() of an error nor a log line contains one.
 #pragma once
 
 #include <chrono>
@@ -82,22 +82,25 @@ struct Key {
   std::string default_value;  ///< Empty: none.
   std::string expected;       ///< "an integer from 100 to 60000"
   std::string meaning;
-  bool secret = false;        ///< Also taken as `<name>_file` and `<environment>_FILE`: a file holding the value.
+  bool secret =
+      false;  ///< Also taken as `<name>_file` and `<environment>_FILE`: a file holding the value.
 };
 
 /// Every key, by section in the order of Config.
 std::vector<Key> Keys();
 
-/// What is wrong, in the user's words: the key's name and what was expected. The caller exits with code 2.
+/// What is wrong, in the user's words: the key's name and what was expected. The caller exits with
+/// code 2.
 struct ConfigError {
   std::string message;
 };
 
 using Environment = std::map<std::string, std::string>;
 
-/// `path` empty: no file. `flags` maps dotted keys ("postgres.dsn") to values given on the command line. An environment
-/// variable with an empty value counts as not set, as container tools set it for an absent value. APEX_ variables that are
-/// no key are left alone, since Kubernetes sets such for every service (APEX_REDIS_PORT); unknown keys of a file are not.
+/// `path` empty: no file. `flags` maps dotted keys ("postgres.dsn") to values given on the command
+/// line. An environment variable with an empty value counts as not set, as container tools set it
+/// for an absent value. APEX_ variables that are no key are left alone, since Kubernetes sets such
+/// for every service (APEX_REDIS_PORT); unknown keys of a file are not.
 std::variant<Config, ConfigError> Load(const std::string& path, const Environment& environment,
                                        const std::map<std::string, std::string>& flags);
 

@@ -233,7 +233,8 @@ std::vector<KeySpec> EngineKeys() {
       Integer("engine.batches_in_flight_max", &Engine::batches_in_flight_max, 1, 64,
               "Batches of disjoint rows under way at once."),
       Integer("engine.piece_rows_max", &Engine::piece_rows_max, 1, 1000000,
-              "Changes read from the outbox at once, besides the rest of their sagas up to 8192 further; a saga that reaches beyond is split."),
+              "Changes read from the outbox at once, besides the rest of their sagas up to 8192 "
+              "further; a saga that reaches beyond is split."),
       Integer("engine.pending_rows_max", &Engine::pending_rows_max, 1, 10000000,
               "Changes read and not yet settled; no more are read beyond it. Not less than "
               "engine.piece_rows_max."),

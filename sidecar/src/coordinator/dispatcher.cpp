@@ -1,11 +1,11 @@
 #include "coordinator/dispatcher.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <future>
 #include <utility>
 #include <variant>
-
-#include <spdlog/spdlog.h>
 
 namespace apex::coordinator {
 namespace {
@@ -16,7 +16,8 @@ constexpr std::chrono::milliseconds kRotateInterval{10000};
 constexpr std::chrono::milliseconds kPollUnnotified{20};
 
 int64_t UnixMicros() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
@@ -33,9 +34,9 @@ std::optional<Store> MissingStore(const TableMapping& mapping, const std::set<St
 
 }  // namespace
 
-Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger, postgres::Listener& listener,
-                       const std::map<Store, TargetStore*>& targets, const Lease& lease, Metrics& metrics,
-                       Health& health)
+Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger,
+                       postgres::Listener& listener, const std::map<Store, TargetStore*>& targets,
+                       const Lease& lease, Metrics& metrics, Health& health)
     : options_(std::move(options)),
       ledger_(ledger),
       listener_(listener),
@@ -44,8 +45,9 @@ Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger, post
       engine_(options_.engine) {
   for (const auto& [store, target] : targets) {
     workers_[store] = std::make_unique<TargetWorker>(
-        *target, TargetWorker::Context{mailbox_, metrics_, health_, lease, Fence{options_.pipeline, health_.epoch()},
-                                       options_.store_timeout});
+        *target,
+        TargetWorker::Context{mailbox_, metrics_, health_, lease,
+                              Fence{options_.pipeline, health_.epoch()}, options_.store_timeout});
   }
 }
 
@@ -68,7 +70,9 @@ Dispatcher::Outcome Dispatcher::Run(Leadership leadership, const std::atomic<boo
       break;
     }
     if (drain_by && drain_by->expired()) {
-      outcome_ = Outcome{End::kDrained, "the shutdown deadline passed with work in flight: the next leader replays it"};
+      outcome_ =
+          Outcome{End::kDrained,
+                  "the shutdown deadline passed with work in flight: the next leader replays it"};
       break;
     }
     const auto next_chore = DoChores();
@@ -89,7 +93,8 @@ void Dispatcher::Resign() {
   std::promise<void> resigned;
   ledger_thread_.Post([this, &resigned] {
     if (Status status = ledger_.Resign(LedgerDeadline()); !status.ok()) {
-      spdlog::warn("resigning: {}; a standby waits for the lease to run out", Describe(status.error()));
+      spdlog::warn("resigning: {}; a standby waits for the lease to run out",
+                   Describe(status.error()));
     }
     resigned.set_value();
   });
@@ -121,7 +126,8 @@ Deadline::Clock::time_point Dispatcher::DoChores() {
 Deadline::Clock::time_point Dispatcher::WakeAt(Deadline::Clock::time_point next_chore,
                                                const std::optional<Deadline>& drain_by) const {
   auto wake = next_chore;
-  if (const std::optional<saga::Time> tick = engine_.next_tick()) wake = std::min(wake, started_ + *tick);
+  if (const std::optional<saga::Time> tick = engine_.next_tick())
+    wake = std::min(wake, started_ + *tick);
   if (drain_by) wake = std::min(wake, drain_by->when());
   return wake;
 }
@@ -192,13 +198,15 @@ void Dispatcher::Perform(saga::Undo undo) {
 
 void Dispatcher::Perform(saga::RecordFailure record) {
   ledger_thread_.Post([this, record = std::move(record)] {
-    mailbox_.Put(saga::FailureRecorded{record.failure, ledger_.RecordFailure(record.record, LedgerDeadline())});
+    mailbox_.Put(saga::FailureRecorded{record.failure,
+                                       ledger_.RecordFailure(record.record, LedgerDeadline())});
   });
 }
 
 void Dispatcher::Perform(saga::SettleFailure settle) {
   ledger_thread_.Post([this, settle = std::move(settle)] {
-    mailbox_.Put(saga::FailureSettled{settle.failure, ledger_.SettleFailure(settle.id, settle.state, LedgerDeadline())});
+    mailbox_.Put(saga::FailureSettled{
+        settle.failure, ledger_.SettleFailure(settle.id, settle.state, LedgerDeadline())});
   });
 }
 
@@ -207,7 +215,8 @@ void Dispatcher::Perform(saga::Checkpoint checkpoint) {
     const auto start = Deadline::Clock::now();
     Status status = ledger_.Checkpoint(request, LedgerDeadline());
     if (status.ok()) {
-      metrics_.StepObserved(Store::kPostgres, std::chrono::duration<double>(Deadline::Clock::now() - start).count());
+      metrics_.StepObserved(Store::kPostgres,
+                            std::chrono::duration<double>(Deadline::Clock::now() - start).count());
     }
     mailbox_.Put(saga::CheckpointFinished{std::move(status)});
   });
@@ -221,7 +230,8 @@ void Dispatcher::Perform(const saga::Stop& stop) {
 void Dispatcher::Perform(const saga::SagasSucceeded& done) {
   metrics_.SagasSettled(true, done.sagas);
   metrics_.BatchObserved(static_cast<int64_t>(done.captured_at_us.size()));
-  for (int64_t captured_at_us : done.captured_at_us) metrics_.EndToEndObserved(SecondsSinceCapture(captured_at_us));
+  for (int64_t captured_at_us : done.captured_at_us)
+    metrics_.EndToEndObserved(SecondsSinceCapture(captured_at_us));
   spdlog::debug("{} sagas settled", done.sagas);
 }
 
@@ -229,9 +239,10 @@ void Dispatcher::Perform(const saga::SagasFailed& failed) {
   metrics_.SagasSettled(false, failed.sagas);
   metrics_.Failed(failed.record.failed_step, failed.record.error_type, failed.sagas);
   const bool undone = failed.state == FailureState::kParked;
-  spdlog::log(undone ? spdlog::level::warn : spdlog::level::err, "saga {} {} after {}: {}", failed.record.id,
-              undone ? "compensated and parked" : "could not be compensated and is parked", failed.record.failed_step,
-              failed.record.error);
+  spdlog::log(undone ? spdlog::level::warn : spdlog::level::err, "saga {} {} after {}: {}",
+              failed.record.id,
+              undone ? "compensated and parked" : "could not be compensated and is parked",
+              failed.record.failed_step, failed.record.error);
 }
 
 void Dispatcher::Perform(const saga::StepCompensated& undone) {
@@ -249,9 +260,9 @@ void Dispatcher::Perform(const saga::StoreRecovered& recovered) {
 }
 
 Status Dispatcher::LearnUnknown(const Piece& piece) {
-  const bool all_known = std::all_of(piece.changes.begin(), piece.changes.end(), [this](const ChangePtr& change) {
-    return known_mappings_.contains(change->mapping->id);
-  });
+  const bool all_known = std::all_of(
+      piece.changes.begin(), piece.changes.end(),
+      [this](const ChangePtr& change) { return known_mappings_.contains(change->mapping->id); });
   return all_known ? Status() : LearnMappings();
 }
 
@@ -264,13 +275,15 @@ Status Dispatcher::LearnMappings() {
     if (!mapping->active) continue;
     active->push_back(mapping);
     if (const std::optional<Store> missing = MissingStore(*mapping, options_.engine.targets)) {
-      const std::string reason = fmt::format("table {} is mapped to {}, which is not configured: set {}.uri or detach the table",
-                                             mapping->table, Name(*missing), Name(*missing));
+      const std::string reason = fmt::format(
+          "table {} is mapped to {}, which is not configured: set {}.uri or detach the table",
+          mapping->table, Name(*missing), Name(*missing));
       {
         const std::lock_guard lock(unusable_mutex_);
         unusable_ = reason;
       }
-      return StoreError{Store::kPostgres, "mapping", ErrorKind::kPermanent, "apex.configuration", reason, std::nullopt};
+      return StoreError{Store::kPostgres,     "mapping", ErrorKind::kPermanent,
+                        "apex.configuration", reason,    std::nullopt};
     }
   }
   for (auto& [store, worker] : workers_) worker->Know(active);

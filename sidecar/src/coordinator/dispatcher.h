@@ -1,7 +1,7 @@
 // Carries out what the saga engine asks for, for one epoch of leadership.
 //
-// One thread runs the engine; one executor each talks to the ledger, to the wake-up and to every target store, and answers
-// through a mailbox. Owns nothing that outlives the epoch.
+// One thread runs the engine; one executor each talks to the ledger, to the wake-up and to every
+// target store, and answers through a mailbox. Owns nothing that outlives the epoch.
 #pragma once
 
 #include <atomic>
@@ -34,9 +34,11 @@ struct DispatcherOptions {
 class Dispatcher {
  public:
   enum class End {
-    kDrained,  ///< Asked to stop; everything in flight was finished and written down, or the time was up.
-    kLost,     ///< Leadership or PostgreSQL was lost. What is unfinished will be replayed by the next leader.
-    kUnusable, ///< A mapping needs a store that is not configured.
+    kDrained,  ///< Asked to stop; everything in flight was finished and written down, or the time
+               ///< was up.
+    kLost,  ///< Leadership or PostgreSQL was lost. What is unfinished will be replayed by the next
+            ///< leader.
+    kUnusable,  ///< A mapping needs a store that is not configured.
   };
 
   struct Outcome {
@@ -45,7 +47,8 @@ class Dispatcher {
   };
 
   Dispatcher(DispatcherOptions options, postgres::Ledger& ledger, postgres::Listener& listener,
-             const std::map<Store, TargetStore*>& targets, const Lease& lease, Metrics& metrics, Health& health);
+             const std::map<Store, TargetStore*>& targets, const Lease& lease, Metrics& metrics,
+             Health& health);
   ~Dispatcher();
 
   /// Blocks until the epoch ends. `stop` is watched all the time; Nudge() makes it seen at once.
@@ -59,7 +62,8 @@ class Dispatcher {
   saga::Time Now() const;
   void Resign();
   Deadline::Clock::time_point DoChores();
-  Deadline::Clock::time_point WakeAt(Deadline::Clock::time_point next_chore, const std::optional<Deadline>& drain_by) const;
+  Deadline::Clock::time_point WakeAt(Deadline::Clock::time_point next_chore,
+                                     const std::optional<Deadline>& drain_by) const;
   void PerformAll(std::vector<saga::Action> actions);
   void Perform(const saga::Read& read);
   void Perform(const saga::Arm& arm);

@@ -1,5 +1,5 @@
-// One thread that runs jobs in the order they were posted: everything sent to one store goes through one of these, so an
-// undo never overtakes the write it undoes.
+// One thread that runs jobs in the order they were posted: everything sent to one store goes
+// through one of these, so an undo never overtakes the write it undoes.
 //
 // Post is thread-safe. The destructor waits for the running job and drops the others.
 #pragma once

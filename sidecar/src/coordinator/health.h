@@ -36,7 +36,8 @@ class Health {
   Role role() const;
   int64_t epoch() const;
   std::map<Store, StoreState> stores() const;
-  /// What keeps the process from doing its work, in plain words; empty: ready. A standby needs PostgreSQL alone.
+  /// What keeps the process from doing its work, in plain words; empty: ready. A standby needs
+  /// PostgreSQL alone.
   std::vector<std::string> NotReady() const;
 
  private:

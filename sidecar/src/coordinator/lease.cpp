@@ -4,7 +4,8 @@
 
 namespace apex::coordinator {
 
-Lease::Lease(Deadline::Clock::time_point granted_at, std::chrono::milliseconds span, Heartbeat heartbeat, Lost lost)
+Lease::Lease(Deadline::Clock::time_point granted_at, std::chrono::milliseconds span,
+             Heartbeat heartbeat, Lost lost)
     : span_(span),
       heartbeat_(std::move(heartbeat)),
       lost_(std::move(lost)),

@@ -1,8 +1,9 @@
 // This process's own view of how long it may go on writing as the leader of an epoch.
 //
-// A heartbeat that PostgreSQL confirmed is good for the lease counted from the moment it was *sent*, which is never later
-// than the time PostgreSQL wrote down: a successor that waits the same span there starts after we have stopped. A paused
-// process that wakes between this check and its send is stopped by the stores' own fences. Thread-safe.
+// A heartbeat that PostgreSQL confirmed is good for the lease counted from the moment it was
+// *sent*, which is never later than the time PostgreSQL wrote down: a successor that waits the same
+// span there starts after we have stopped. A paused process that wakes between this check and its
+// send is stopped by the stores' own fences. Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -22,8 +23,10 @@ class Lease {
   using Heartbeat = std::function<Status(Deadline)>;
   using Lost = std::function<void(const StoreError&)>;
 
-  /// `granted_at`: when the call that won the epoch was sent. `lost` is called once, from the lease's own thread.
-  Lease(Deadline::Clock::time_point granted_at, std::chrono::milliseconds span, Heartbeat heartbeat, Lost lost);
+  /// `granted_at`: when the call that won the epoch was sent. `lost` is called once, from the
+  /// lease's own thread.
+  Lease(Deadline::Clock::time_point granted_at, std::chrono::milliseconds span, Heartbeat heartbeat,
+        Lost lost);
   ~Lease();
   Lease(const Lease&) = delete;
   Lease& operator=(const Lease&) = delete;

@@ -1,6 +1,7 @@
 // Where the executors put what they have heard and the engine's thread takes it out. Thread-safe.
 //
-// Bounded by what the engine asked for: every event answers an action, and the engine keeps its actions bounded.
+// Bounded by what the engine asked for: every event answers an action, and the engine keeps its
+// actions bounded.
 #pragma once
 
 #include <condition_variable>

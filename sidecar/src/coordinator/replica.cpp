@@ -1,8 +1,8 @@
 #include "coordinator/replica.h"
 
-#include <utility>
-
 #include <spdlog/spdlog.h>
+
+#include <utility>
 
 namespace apex::coordinator {
 namespace {
@@ -26,7 +26,8 @@ std::string Replica::Run() {
   bool announced_standby = false;
   while (!stop_) {
     const auto asked_at = Deadline::Clock::now();
-    Result<std::optional<Leadership>> won = ledger_.TryLead(Deadline::After(options_.dispatcher.store_timeout));
+    Result<std::optional<Leadership>> won =
+        ledger_.TryLead(Deadline::After(options_.dispatcher.store_timeout));
     if (!won.ok()) {
       const std::string why = Describe(won.error());
       if (health_.SetDown(Store::kPostgres, why)) spdlog::warn("{}", why);
@@ -38,7 +39,8 @@ std::string Replica::Run() {
     health_.SetUp(Store::kPostgres);
     metrics_.SetStoreUp(Store::kPostgres, true);
     if (!*won) {
-      if (!std::exchange(announced_standby, true)) spdlog::info("another process leads: standing by");
+      if (!std::exchange(announced_standby, true))
+        spdlog::info("another process leads: standing by");
       health_.SetRole(Role::kStandby);
       Pause(kStandbyInterval);
       continue;
@@ -78,7 +80,8 @@ Dispatcher::Outcome Replica::Lead(Leadership leadership, Deadline::Clock::time_p
         const std::lock_guard lock(mutex_);
         if (dispatcher_) dispatcher_->LeaseLost(error);
       });
-  Dispatcher dispatcher(options_.dispatcher, ledger_, listener_, targets_, lease, metrics_, health_);
+  Dispatcher dispatcher(options_.dispatcher, ledger_, listener_, targets_, lease, metrics_,
+                        health_);
   {
     const std::lock_guard lock(mutex_);
     dispatcher_ = &dispatcher;

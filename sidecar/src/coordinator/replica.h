@@ -1,4 +1,5 @@
-// One process among the leader and its standbys: waits for leadership, leads, and begins again when it is lost.
+// One process among the leader and its standbys: waits for leadership, leads, and begins again when
+// it is lost.
 #pragma once
 
 #include <atomic>
@@ -27,10 +28,12 @@ class Replica {
   Replica(ReplicaOptions options, postgres::Ledger& ledger, postgres::Listener& listener,
           std::map<Store, TargetStore*> targets, Metrics& metrics, Health& health);
 
-  /// Blocks until Stop. The value says why the process cannot go on, and is empty after an orderly end.
+  /// Blocks until Stop. The value says why the process cannot go on, and is empty after an orderly
+  /// end.
   std::string Run();
 
-  /// Thread-safe and idempotent: finish what is in flight, within the shutdown deadline, and return from Run.
+  /// Thread-safe and idempotent: finish what is in flight, within the shutdown deadline, and return
+  /// from Run.
   void Stop();
 
  private:

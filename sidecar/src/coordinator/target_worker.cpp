@@ -1,9 +1,9 @@
 #include "coordinator/target_worker.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <utility>
-
-#include <spdlog/spdlog.h>
 
 namespace apex::coordinator {
 namespace {
@@ -14,7 +14,8 @@ constexpr size_t kRemovalsMax = 50000;
 
 bool Removes(const RowWrite& row, Store store) {
   const Change& newest = *row.newest;
-  return newest.op == Operation::kDelete || (store == Store::kQdrant && newest.mapping->vector && !newest.embedding);
+  return newest.op == Operation::kDelete ||
+         (store == Store::kQdrant && newest.mapping->vector && !newest.embedding);
 }
 
 double SecondsSince(Deadline::Clock::time_point start) {
@@ -24,7 +25,9 @@ double SecondsSince(Deadline::Clock::time_point start) {
 }  // namespace
 
 TargetWorker::TargetWorker(TargetStore& store, Context context)
-    : store_(store), context_(std::move(context)), alone_at_(Deadline::Clock::now() + context_.timeout + kOnTheWay) {}
+    : store_(store),
+      context_(std::move(context)),
+      alone_at_(Deadline::Clock::now() + context_.timeout + kOnTheWay) {}
 
 void TargetWorker::Know(Mappings mappings) {
   executor_.Post([this, mappings = std::move(mappings)] {
@@ -36,7 +39,8 @@ void TargetWorker::Know(Mappings mappings) {
 void TargetWorker::Perform(saga::Write write) {
   executor_.Post([this, write = std::move(write)] {
     const auto start = Deadline::Clock::now();
-    Status status = Guarded([&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
+    Status status = Guarded(
+        [&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
     if (status.ok()) {
       context_.metrics.StepObserved(write.store, SecondsSince(start));
       RememberRemovals(*write.rows);
@@ -48,7 +52,8 @@ void TargetWorker::Perform(saga::Write write) {
 
 void TargetWorker::Perform(saga::Undo undo) {
   executor_.Post([this, undo = std::move(undo)] {
-    Status status = Guarded([&](Deadline deadline) { return store_.Undo(context_.fence, *undo.rows, deadline); });
+    Status status = Guarded(
+        [&](Deadline deadline) { return store_.Undo(context_.fence, *undo.rows, deadline); });
     Note(status);
     context_.mailbox.Put(saga::UndoFinished{undo.failure, undo.store, std::move(status)});
   });
@@ -82,7 +87,8 @@ void TargetWorker::RepeatRemovalsWhenDue() {
   if (Deadline::Clock::now() < alone_at_ || repeating_.exchange(true)) return;
   executor_.Post([this] {
     if (!removals_.empty()) {
-      Status status = Guarded([this](Deadline deadline) { return store_.Write(context_.fence, removals_, deadline); });
+      Status status = Guarded(
+          [this](Deadline deadline) { return store_.Write(context_.fence, removals_, deadline); });
       Note(status);
       if (status.ok()) removals_ = {};
     }
@@ -97,8 +103,10 @@ void TargetWorker::RememberRemovals(const std::vector<RowWrite>& rows) {
   for (const RowWrite& row : rows) {
     if (!Removes(row, store_.store())) continue;
     if (removals_.size() == kRemovalsMax) {
-      spdlog::warn("{}: more than {} rows were removed right after a takeover; the others are not removed again",
-                   Name(store_.store()), kRemovalsMax);
+      spdlog::warn(
+          "{}: more than {} rows were removed right after a takeover; the others are not removed "
+          "again",
+          Name(store_.store()), kRemovalsMax);
       return;
     }
     removals_.push_back(row);
@@ -108,19 +116,25 @@ void TargetWorker::RememberRemovals(const std::vector<RowWrite>& rows) {
 Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {
   if (Status prepared = PrepareIfNeeded(); !prepared.ok()) return prepared;
   if (!context_.lease.Valid()) {
-    return StoreError{store_.store(), "write", ErrorKind::kPermanent, std::string(kFenced),
-                      "the lease of this leader has run out", std::nullopt};
+    return StoreError{store_.store(),
+                      "write",
+                      ErrorKind::kPermanent,
+                      std::string(kFenced),
+                      "the lease of this leader has run out",
+                      std::nullopt};
   }
   Status status = call(ByTimeout());
-  // The store may come back empty, for instance without its collections: look again before the next call.
+  // The store may come back empty, for instance without its collections: look again before the next
+  // call.
   if (!status.ok() && status.error().kind != ErrorKind::kPermanent) prepared_.clear();
   return status;
 }
 
 Status TargetWorker::PrepareIfNeeded() {
-  const bool ready = mappings_ && std::all_of(mappings_->begin(), mappings_->end(), [this](const MappingPtr& mapping) {
-    return prepared_.contains(mapping->id);
-  });
+  const bool ready = mappings_ && std::all_of(mappings_->begin(), mappings_->end(),
+                                              [this](const MappingPtr& mapping) {
+                                                return prepared_.contains(mapping->id);
+                                              });
   if (ready || !mappings_) return {};
   Status status = store_.Prepare(context_.fence, *mappings_, ByTimeout());
   if (!status.ok()) {

@@ -1,5 +1,5 @@
-// Drives one target store for one epoch: everything the engine asks of it runs here, one job after the other, behind the
-// lease and after the store has been prepared for the mappings at hand.
+// Drives one target store for one epoch: everything the engine asks of it runs here, one job after
+// the other, behind the lease and after the store has been prepared for the mappings at hand.
 //
 // Its methods are called by the dispatcher's thread and return at once; answers go to the mailbox.
 #pragma once
@@ -36,7 +36,8 @@ class TargetWorker {
 
   TargetWorker(TargetStore& store, Context context);
 
-  /// From now on these are the mappings to be ready for. Makes what they need at once, or else before the next write.
+  /// From now on these are the mappings to be ready for. Makes what they need at once, or else
+  /// before the next write.
   void Know(Mappings mappings);
   void Perform(saga::Write write);
   void Perform(saga::Undo undo);
@@ -44,13 +45,14 @@ class TargetWorker {
   void Perform(const saga::Probe& probe);
   /// Sees whether the store is there while nothing else is asked of it.
   void PingWhenIdle();
-  /// Qdrant and Redis know a row's version only while they hold the row: a write that an earlier leader had under way
-  /// would bring back what this one has removed. So what is removed while such a write can still arrive is removed again
-  /// when none can any more.
+  /// Qdrant and Redis know a row's version only while they hold the row: a write that an earlier
+  /// leader had under way would bring back what this one has removed. So what is removed while such
+  /// a write can still arrive is removed again when none can any more.
   void RepeatRemovalsWhenDue();
 
  private:
-  /// Runs `call` on the store once the lease holds and the mappings are prepared, and notes what it says of the store.
+  /// Runs `call` on the store once the lease holds and the mappings are prepared, and notes what it
+  /// says of the store.
   Status Guarded(const std::function<Status(Deadline)>& call);
   Status PrepareIfNeeded();
   Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
@@ -59,12 +61,13 @@ class TargetWorker {
 
   TargetStore& store_;
   Context context_;
-  const Deadline::Clock::time_point alone_at_;  ///< From here on nothing that an earlier leader sent can arrive.
+  const Deadline::Clock::time_point
+      alone_at_;  ///< From here on nothing that an earlier leader sent can arrive.
   std::atomic<bool> repeating_{false};
-  std::vector<RowWrite> removals_;         ///< Executor's thread only.
-  Mappings mappings_;                      ///< Executor's thread only, as is prepared_.
+  std::vector<RowWrite> removals_;  ///< Executor's thread only.
+  Mappings mappings_;               ///< Executor's thread only, as is prepared_.
   std::unordered_set<int32_t> prepared_;
-  Executor executor_;                      ///< Last: its jobs use everything above.
+  Executor executor_;  ///< Last: its jobs use everything above.
 };
 
 }  // namespace apex::coordinator

@@ -1,7 +1,8 @@
 // One outbox row, and what the stores are asked to make of the rows it names.
 //
-// Images stay the JSON text that PostgreSQL wrote: the saga engine never looks inside, each store parses once while it
-// encodes. All of it is immutable after reading and shared by pointer between the engine and the stores' threads.
+// Images stay the JSON text that PostgreSQL wrote: the saga engine never looks inside, each store
+// parses once while it encodes. All of it is immutable after reading and shared by pointer between
+// the engine and the stores' threads.
 #pragma once
 
 #include <compare>
@@ -38,7 +39,7 @@ struct Change {
   Operation op = Operation::kInsert;
   MappingPtr mapping;
   RowId row;
-  RowId aggregate;  ///< Equal to `row` when the row is its own aggregate.
+  RowId aggregate;                    ///< Equal to `row` when the row is its own aggregate.
   std::optional<std::string> before;  ///< JSON object text
   std::optional<std::string> after;
   std::optional<std::string> embedding;      ///< Packed little-endian float4, the after value.
@@ -50,24 +51,28 @@ struct Change {
 
 using ChangePtr = std::shared_ptr<const Change>;
 
-/// Makes one row true in a store. `changes` holds every coalesced event of the row, oldest first; `newest` stands for all.
+/// Makes one row true in a store. `changes` holds every coalesced event of the row, oldest first;
+/// `newest` stands for all.
 struct RowWrite {
   int64_t seq = 0;   ///< The row's version: the highest seq of `changes`.
   ChangePtr newest;  ///< Deletes when newest->op is kDelete, else upserts newest->after whole.
   std::vector<ChangePtr> changes;
 };
 
-/// Puts one row back to the image the store had accepted, if what the store holds came from the failed changes: a version
-/// above `accepted_seq` and up to `failed_seq` (not that one alone: an earlier leader may have written them one by one), or
-/// nothing where `accepted` is something (the row was deleted).
+/// Puts one row back to the image the store had accepted, if what the store holds came from the
+/// failed changes: a version above `accepted_seq` and up to `failed_seq` (not that one alone: an
+/// earlier leader may have written them one by one), or nothing where `accepted` is something (the
+/// row was deleted).
 struct RowUndo {
   MappingPtr mapping;
   RowId row;
   int64_t failed_seq = 0;
-  int64_t accepted_seq = 0;              ///< Version to leave behind, lower than failed_seq and than any later change.
-  std::optional<std::string> accepted;   ///< JSON object text; nullopt: the row was not there.
+  int64_t accepted_seq =
+      0;  ///< Version to leave behind, lower than failed_seq and than any later change.
+  std::optional<std::string> accepted;  ///< JSON object text; nullopt: the row was not there.
   std::optional<std::string> accepted_embedding;
-  std::vector<std::string> images;       ///< Every image involved: their cache keys are invalidated again.
+  std::vector<std::string>
+      images;  ///< Every image involved: their cache keys are invalidated again.
 };
 
 }  // namespace apex

@@ -1,4 +1,5 @@
-// A point on the steady clock by which a call must have returned. Every call that can wait takes one.
+// A point on the steady clock by which a call must have returned. Every call that can wait takes
+// one.
 #pragma once
 
 #include <algorithm>

@@ -1,5 +1,5 @@
-// What the leader reads from and writes down in PostgreSQL, as values. See docs/internals/extension-and-sidecar.md,
-// "The pipeline and its sagas".
+// What the leader reads from and writes down in PostgreSQL, as values. See
+// docs/internals/extension-and-sidecar.md, "The pipeline and its sagas".
 #pragma once
 
 #include <cstdint>
@@ -11,13 +11,13 @@
 
 namespace apex {
 
-/// A few thousand events of the open snapshot batch, in seq order. It can be empty inside a batch whose events all belong to
-/// recorded failures.
+/// A few thousand events of the open snapshot batch, in seq order. It can be empty inside a batch
+/// whose events all belong to recorded failures.
 struct Piece {
   std::vector<ChangePtr> changes;
-  int64_t through_seq = 0;   ///< Every event of the batch up to here has been handed out.
-  bool batch_end = false;    ///< The batch has no event beyond this piece.
-  int64_t sagas_split = 0;   ///< Sagas larger than the named size, delivered in parts.
+  int64_t through_seq = 0;  ///< Every event of the batch up to here has been handed out.
+  bool batch_end = false;   ///< The batch has no event beyond this piece.
+  int64_t sagas_split = 0;  ///< Sagas larger than the named size, delivered in parts.
 
   /// No batch is open and none is worth opening.
   bool nothing_pending() const { return changes.empty() && batch_end && through_seq == 0; }
@@ -31,23 +31,27 @@ struct RowVersion {
 };
 
 struct CheckpointRequest {
-  int64_t settled_seq = 0;                ///< Everything of the open batch up to here is settled.
-  bool close = false;                     ///< The whole batch is: A becomes B.
-  std::vector<RowVersion> superseded;     ///< Parked rows, failed before `seq`, that a change has carried forward (E6).
+  int64_t settled_seq = 0;  ///< Everything of the open batch up to here is settled.
+  bool close = false;       ///< The whole batch is: A becomes B.
+  std::vector<RowVersion>
+      superseded;  ///< Parked rows, failed before `seq`, that a change has carried forward (E6).
 
   bool operator==(const CheckpointRequest&) const = default;
 };
 
-/// A group of coalesced sagas that failed for good, as it is written down before anything is undone (E5).
+/// A group of coalesced sagas that failed for good, as it is written down before anything is undone
+/// (E5).
 struct FailureRecord {
   struct Row {
     RowId row;
     int32_t mapping = 0;
     int64_t failed_seq = 0;  ///< The row's version: the highest seq of its events.
     int64_t first_seq = 0;   ///< The lowest.
-    int64_t oldest_seq = 0;  ///< Of its oldest event, by (command, seq) in one transaction: that one's `before` was accepted.
-    /// The row is still parked in PostgreSQL, but the stores have accepted a later change since: the accepted image is the
-    /// oldest event's `before`, not the one that the parked row would hand on.
+    int64_t oldest_seq = 0;  ///< Of its oldest event, by (command, seq) in one transaction: that
+                             ///< one's `before` was accepted.
+    /// The row is still parked in PostgreSQL, but the stores have accepted a later change since:
+    /// the accepted image is the oldest event's `before`, not the one that the parked row would
+    /// hand on.
     bool carried_forward = false;
   };
 
@@ -58,7 +62,7 @@ struct FailureRecord {
   std::string failed_step;   ///< "write_qdrant", or "capture".
   std::string error_type;    ///< From a closed set, for metrics.
   std::string native_code;
-  std::string error;         ///< The store's own words.
+  std::string error;  ///< The store's own words.
   std::string traceparent;
   std::vector<Row> rows;
   std::vector<int64_t> events;  ///< seqs

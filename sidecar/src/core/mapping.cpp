@@ -44,9 +44,10 @@ class Member {
 
   int64_t Integer(int64_t min, int64_t max) const {
     // An unsigned number beyond int64 would wrap in get().
-    const bool fits = json_.is_number_integer() &&
-                      (!json_.is_number_unsigned() ||
-                       json_.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+    const bool fits =
+        json_.is_number_integer() &&
+        (!json_.is_number_unsigned() ||
+         json_.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
     if (!fits || json_.get<int64_t>() < min || json_.get<int64_t>() > max) {
       Fail("an integer from " + std::to_string(min) + " to " + std::to_string(max));
     }
@@ -68,7 +69,9 @@ class Member {
     return List([](const Member& each) { return each.Text(); });
   }
   /// Absent and null are an empty list.
-  std::vector<std::string> TextsIfAny() const { return IsNull() ? std::vector<std::string>{} : Texts(); }
+  std::vector<std::string> TextsIfAny() const {
+    return IsNull() ? std::vector<std::string>{} : Texts();
+  }
 
   template <typename Value, size_t kSize>
   Value OneOf(const std::array<std::pair<const char*, Value>, kSize>& names) const {
@@ -80,7 +83,9 @@ class Member {
     Fail("one of " + expected);
   }
 
-  [[noreturn]] void Fail(std::string expected) const { throw Malformed{path_, std::move(expected)}; }
+  [[noreturn]] void Fail(std::string expected) const {
+    throw Malformed{path_, std::move(expected)};
+  }
 
  private:
   const Json& json_;
@@ -114,7 +119,8 @@ constexpr std::array<std::pair<const char*, CacheMode>, 2> kCacheModes = {{
     {"write", CacheMode::kWrite},
 }};
 
-constexpr std::array<std::pair<const char*, bool>, 2> kGraphKinds = {{{"node", true}, {"edge", false}}};
+constexpr std::array<std::pair<const char*, bool>, 2> kGraphKinds = {
+    {{"node", true}, {"edge", false}}};
 
 Column ParseColumn(const Member& json) {
   Column column;
@@ -151,8 +157,8 @@ NodeMapping ParseNode(const Member& json) {
 }
 
 EdgeMapping ParseEdge(const Member& json) {
-  return {json["type"].NonEmptyText(), json["properties"].TextsIfAny(), ParseEndpoint(json["from"], "columns"),
-          ParseEndpoint(json["to"], "columns")};
+  return {json["type"].NonEmptyText(), json["properties"].TextsIfAny(),
+          ParseEndpoint(json["from"], "columns"), ParseEndpoint(json["to"], "columns")};
 }
 
 VectorMapping ParseVector(const Member& json) {
@@ -179,9 +185,11 @@ CacheMapping ParseCache(const Member& json) {
   return cache;
 }
 
-void RequireColumns(const TableMapping& mapping, const std::vector<std::string>& names, const char* member) {
+void RequireColumns(const TableMapping& mapping, const std::vector<std::string>& names,
+                    const char* member) {
   for (const std::string& name : names) {
-    if (mapping.FindColumn(name) == nullptr) throw Malformed{member, "columns of the table, not " + name};
+    if (mapping.FindColumn(name) == nullptr)
+      throw Malformed{member, "columns of the table, not " + name};
   }
 }
 
@@ -223,15 +231,20 @@ void ParseSpec(const Member& spec, TableMapping& mapping) {
 }  // namespace
 
 const Column* TableMapping::FindColumn(std::string_view name) const {
-  const auto at = std::find_if(columns.begin(), columns.end(), [name](const Column& each) { return each.name == name; });
+  const auto at = std::find_if(columns.begin(), columns.end(),
+                               [name](const Column& each) { return each.name == name; });
   return at == columns.end() ? nullptr : &*at;
 }
 
 Result<TableMapping> ParseMapping(int32_t id, uint32_t relation, std::string pipeline, bool active,
                                   std::string on_failure, std::string_view spec_json) {
   const auto malformed = [id](const std::string& what) {
-    return StoreError{Store::kPostgres, "parse mapping", ErrorKind::kPermanent, "apex.mapping",
-                      "mapping " + std::to_string(id) + ": " + what, std::nullopt};
+    return StoreError{Store::kPostgres,
+                      "parse mapping",
+                      ErrorKind::kPermanent,
+                      "apex.mapping",
+                      "mapping " + std::to_string(id) + ": " + what,
+                      std::nullopt};
   };
   const Json spec = Json::parse(spec_json, nullptr, /*allow_exceptions=*/false);
   if (spec.is_discarded()) return malformed("spec is not JSON");
@@ -245,7 +258,8 @@ Result<TableMapping> ParseMapping(int32_t id, uint32_t relation, std::string pip
   try {
     ParseSpec(Member(spec, ""), mapping);
   } catch (const Malformed& error) {
-    return malformed((error.member.empty() ? "spec" : error.member) + " has to be " + error.expected);
+    return malformed((error.member.empty() ? "spec" : error.member) + " has to be " +
+                     error.expected);
   }
   return mapping;
 }

@@ -1,4 +1,5 @@
-// What an attached table is mapped to: `apex.mapping.spec`, parsed. See docs/internals/extension-and-sidecar.md.
+// What an attached table is mapped to: `apex.mapping.spec`, parsed. See
+// docs/internals/extension-and-sidecar.md.
 //
 // Immutable once loaded and shared by pointer: events of an older mapping keep it alive.
 #pragma once
@@ -15,7 +16,18 @@
 namespace apex {
 
 enum class ColumnKind {
-  kBool, kInt, kFloat, kNumeric, kUuid, kText, kJson, kJsonb, kTimestamptz, kTimestamp, kDate, kOther,
+  kBool,
+  kInt,
+  kFloat,
+  kNumeric,
+  kUuid,
+  kText,
+  kJson,
+  kJsonb,
+  kTimestamptz,
+  kTimestamp,
+  kDate,
+  kOther,
 };
 
 struct Column {
@@ -24,12 +36,12 @@ struct Column {
   bool is_array = false;
 };
 
-/// The node at the far end of a foreign key: its label and the names of its key columns, in the order of the columns
-/// that point at it.
+/// The node at the far end of a foreign key: its label and the names of its key columns, in the
+/// order of the columns that point at it.
 struct Endpoint {
   std::vector<std::string> columns;  ///< In the row that points.
   std::string label;
-  std::vector<std::string> key;      ///< Properties of the node pointed at.
+  std::vector<std::string> key;  ///< Properties of the node pointed at.
 };
 
 struct RelationMapping {
@@ -68,8 +80,10 @@ struct CacheMapping {
   std::string entry;  ///< Template of the row's own key; empty: the row has no entry.
   std::optional<int64_t> ttl_seconds;
   std::vector<std::string> columns;
-  std::vector<std::string> invalidate;  ///< Templates of further keys; one with a glob character outside braces is a pattern.
-  std::vector<std::string> events;      ///< "document" is announced as document_updated and document_deleted.
+  std::vector<std::string> invalidate;  ///< Templates of further keys; one with a glob character
+                                        ///< outside braces is a pattern.
+  std::vector<std::string>
+      events;  ///< "document" is announced as document_updated and document_deleted.
 };
 
 struct TableMapping {
@@ -91,7 +105,8 @@ struct TableMapping {
 
 using MappingPtr = std::shared_ptr<const TableMapping>;
 
-/// Parses one `spec`. The error is permanent, of store kPostgres, and names the mapping and the member at fault.
+/// Parses one `spec`. The error is permanent, of store kPostgres, and names the mapping and the
+/// member at fault.
 Result<TableMapping> ParseMapping(int32_t id, uint32_t relation, std::string pipeline, bool active,
                                   std::string on_failure, std::string_view spec_json);
 

@@ -19,8 +19,12 @@ namespace apex {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}           // NOLINT(google-explicit-constructor): reads as a return
-  Result(StoreError error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor): reads as a return
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {
+  }  // NOLINT(google-explicit-constructor): reads as a return
+  Result(StoreError error)
+      : state_(std::in_place_index<1>, std::move(error)) {
+  }  // NOLINT(google-explicit-constructor): reads as a return
 
   bool ok() const { return state_.index() == 0; }
   T& operator*() & { return value(); }
@@ -51,7 +55,8 @@ template <>
 class [[nodiscard]] Result<void> {
  public:
   Result() = default;
-  Result(StoreError error) : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor): reads as a return
+  Result(StoreError error)
+      : error_(std::move(error)) {}  // NOLINT(google-explicit-constructor): reads as a return
 
   bool ok() const { return !error_.has_value(); }
   const StoreError& error() const {

@@ -1,7 +1,7 @@
 // The one error value that travels between modules.
 //
-// A store's client maps its native codes to a kind in its own classifier; nobody else looks at `native_code` except to
-// print it. Immutable after construction, safe to copy between threads.
+// A store's client maps its native codes to a kind in its own classifier; nobody else looks at
+// `native_code` except to print it. Immutable after construction, safe to copy between threads.
 #pragma once
 
 #include <chrono>
@@ -24,9 +24,10 @@ enum class ErrorKind {
 
 struct StoreError {
   Store store = Store::kPostgres;
-  std::string operation;    ///< What was attempted, for instance "upsert".
+  std::string operation;  ///< What was attempted, for instance "upsert".
   ErrorKind kind = ErrorKind::kUnknownOutcome;
-  std::string native_code;  ///< SQLSTATE, Neo4j status, gRPC status name, Redis error prefix, or "apex.<what>".
+  std::string native_code;  ///< SQLSTATE, Neo4j status, gRPC status name, Redis error prefix, or
+                            ///< "apex.<what>".
   std::string message;      ///< The store's own words.
   std::optional<std::chrono::milliseconds> retry_after;
 };
@@ -40,9 +41,11 @@ std::string_view Name(ErrorKind kind);
 /// "qdrant upsert: INVALID_ARGUMENT: Wrong input: Vector dimension error".
 std::string Describe(const StoreError& error);
 
-/// native_code of a value that the store cannot hold; the message names column and row. Always permanent.
+/// native_code of a value that the store cannot hold; the message names column and row. Always
+/// permanent.
 inline constexpr std::string_view kUnencodable = "apex.unencodable";
-/// native_code of a write stopped because this process no longer leads. Never retried by the old leader.
+/// native_code of a write stopped because this process no longer leads. Never retried by the old
+/// leader.
 inline constexpr std::string_view kFenced = "apex.fenced";
 
 }  // namespace apex

@@ -1,8 +1,8 @@
 // What the dispatcher needs of Neo4j, Qdrant and Redis.
 //
-// A TargetStore is used by one thread. It connects when first used and again after a failure; it keeps no rows between
-// calls. No call returns later than its deadline. Every write is idempotent: the same rows may be sent again after
-// kUnknownOutcome, by this process or by its successor.
+// A TargetStore is used by one thread. It connects when first used and again after a failure; it
+// keeps no rows between calls. No call returns later than its deadline. Every write is idempotent:
+// the same rows may be sent again after kUnknownOutcome, by this process or by its successor.
 #pragma once
 
 #include <memory>
@@ -28,26 +28,32 @@ class TargetStore {
 
   virtual Store store() const = 0;
 
-  /// Makes what the mappings need (constraints, collections, payload indexes) and proves that the store takes writes.
-  /// Also claims the fence for `fence.epoch`. Idempotent. A collection of another dimension is permanent and says both.
-  virtual Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings, Deadline deadline) = 0;
+  /// Makes what the mappings need (constraints, collections, payload indexes) and proves that the
+  /// store takes writes. Also claims the fence for `fence.epoch`. Idempotent. A collection of
+  /// another dimension is permanent and says both.
+  virtual Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
+                         Deadline deadline) = 0;
 
   /// What Prepare would refuse, found out without changing anything.
-  virtual Status Examine(std::span<const MappingPtr> /*mappings*/, Deadline deadline) { return Ping(deadline); }
+  virtual Status Examine(std::span<const MappingPtr> /*mappings*/, Deadline deadline) {
+    return Ping(deadline);
+  }
 
-  /// Success: the store holds each row at its seq or newer (a deleted row is gone unless it is newer there). Rows of one
-  /// call are distinct. On kPermanent some rows may have been applied. Rows whose mapping does not name this store are skipped.
+  /// Success: the store holds each row at its seq or newer (a deleted row is gone unless it is
+  /// newer there). Rows of one call are distinct. On kPermanent some rows may have been applied.
+  /// Rows whose mapping does not name this store are skipped.
   virtual Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;
 
-  /// Success: no row holds a version above accepted_seq up to failed_seq any more, and none that was accepted is missing.
-  /// A row of another version is left alone.
+  /// Success: no row holds a version above accepted_seq up to failed_seq any more, and none that
+  /// was accepted is missing. A row of another version is left alone.
   virtual Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) = 0;
 
   /// One cheap round trip.
   virtual Status Ping(Deadline deadline) = 0;
 };
 
-/// Redis has one thing more: a row's own entries go as soon as its change is read, before the other stores are written.
+/// Redis has one thing more: a row's own entries go as soon as its change is read, before the other
+/// stores are written.
 class CacheStore : public TargetStore {
  public:
   virtual Status Evict(std::span<const RowWrite> rows, Deadline deadline) = 0;

@@ -123,7 +123,8 @@ struct Metrics::Impl {
       NewCounter(registry, "apex_retries_total", "Requests sent to the store once more."), "store",
       false);
   Gauge& leader = NewGauge(registry, "apex_leader", "1 while this process leads its pipeline.");
-  Gauge& epoch = NewGauge(registry, "apex_epoch", "Epoch this process leads in; 0 while it does not.");
+  Gauge& epoch =
+      NewGauge(registry, "apex_epoch", "Epoch this process leads in; 0 while it does not.");
 
   Gauge& StoreUp(Store store) { return store_up.Add({{"store", std::string(Name(store))}}); }
 

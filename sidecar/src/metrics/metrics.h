@@ -1,6 +1,8 @@
-// Every metric of the sidecar, by name. The names are a contract (tests/unit/metrics/golden_names.txt holds them).
+// Every metric of the sidecar, by name. The names are a contract
+// (tests/unit/metrics/golden_names.txt holds them).
 //
-// Thread-safe. Labels are bounded: steps, statuses, stores and error types come from closed sets, never from data.
+// Thread-safe. Labels are bounded: steps, statuses, stores and error types come from closed sets,
+// never from data.
 #pragma once
 
 #include <cstdint>
@@ -21,23 +23,26 @@ class Metrics {
 
   // Sagas. A saga counts once, when it settles.
   void SagasSettled(bool success, int64_t count);
-  void StepObserved(Store step, double seconds);                      ///< Once per batch and step.
-  void Compensated(std::string_view step, bool compensated);          ///< Once per step undone.
+  void StepObserved(Store step, double seconds);              ///< Once per batch and step.
+  void Compensated(std::string_view step, bool compensated);  ///< Once per step undone.
   void SetActiveSagas(int64_t count);
   void Failed(std::string_view failed_step, std::string_view error_type, int64_t count);
 
   // The way of a row.
-  void SetLagSeconds(double seconds);        ///< Age of the oldest change not yet settled, 0 when there is none.
-  void SetBacklogRows(int64_t rows);         ///< Changes read and not yet settled.
-  void EndToEndObserved(double seconds);     ///< Capture to settled, per change.
+  void SetLagSeconds(
+      double seconds);  ///< Age of the oldest change not yet settled, 0 when there is none.
+  void SetBacklogRows(int64_t rows);      ///< Changes read and not yet settled.
+  void EndToEndObserved(double seconds);  ///< Capture to settled, per change.
   void BatchObserved(int64_t rows);
-  void SagasSplit(int64_t count);            ///< Sagas larger than a piece, delivered in parts.
+  void SagasSplit(int64_t count);  ///< Sagas larger than a piece, delivered in parts.
 
   // The stores.
-  void SetStoreUp(Store store, bool up);     ///< A store never named here has no series: it is not used.
+  void SetStoreUp(Store store,
+                  bool up);  ///< A store never named here has no series: it is not used.
   void SetBreakerOpen(Store store, bool open);
   void Retried(Store store);
-  /// Without leadership lag, backlog, active sagas and breakers are 0, and only PostgreSQL is up or down.
+  /// Without leadership lag, backlog, active sagas and breakers are 0, and only PostgreSQL is up or
+  /// down.
   void SetLeader(bool leading, int64_t epoch);
 
   /// Prometheus text format 0.0.4.

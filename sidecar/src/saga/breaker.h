@@ -1,5 +1,6 @@
-// Whether a store may be sent something now (rule E4): after a transient failure or an unknown outcome everything for that
-// store waits, then one request goes out alone, and its success opens the way again.
+// Whether a store may be sent something now (rule E4): after a transient failure or an unknown
+// outcome everything for that store waits, then one request goes out alone, and its success opens
+// the way again.
 //
 // Not thread-safe: part of the engine's state. Time and randomness come from outside.
 #pragma once

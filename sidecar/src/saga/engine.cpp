@@ -30,7 +30,8 @@ std::optional<Time> Engine::next_tick() const {
 }
 
 bool Engine::drained() const {
-  return draining_ && !reading_ && !checkpointing_ && busy_.empty() && failures_.empty() && !progress_.Next();
+  return draining_ && !reading_ && !checkpointing_ && busy_.empty() && failures_.empty() &&
+         !progress_.Next();
 }
 
 void Engine::On(Led event) {
@@ -89,7 +90,8 @@ void Engine::On(const EvictFinished& event) {
   auto at = evictions_.find(event.eviction);
   if (at == evictions_.end()) return;
   if (event.status.ok() || event.status.error().kind == ErrorKind::kPermanent) {
-    // A refusal comes back from write_redis, which invalidates the same entries and can name the saga.
+    // A refusal comes back from write_redis, which invalidates the same entries and can name the
+    // saga.
     StoreAnswered(Store::kRedis);
     evictions_.erase(at);
     return;
@@ -149,7 +151,8 @@ void Engine::SendEvictions() {
 void Engine::FormBatches() {
   while (!waiting_.empty() &&
          static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
-    std::vector<Group> groups = waiting_.Take(options_.batch_rows_max, busy_, progress_.read_through_seq());
+    std::vector<Group> groups =
+        waiting_.Take(options_.batch_rows_max, busy_, progress_.read_through_seq());
     if (groups.empty()) return;
     for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
     // What could not be captured whole is never written: it stands alone from the start.
@@ -158,8 +161,9 @@ void Engine::FormBatches() {
     });
     for (auto at = unencodable; at != groups.end(); ++at) {
       const Change& change = *at->Unencodable();
-      StoreError error{Store::kPostgres, "capture", ErrorKind::kPermanent, std::string(kUnencodable),
-                       change.capture_error, std::nullopt};
+      StoreError error{Store::kPostgres,      "capture",
+                       ErrorKind::kPermanent, std::string(kUnencodable),
+                       change.capture_error,  std::nullopt};
       Fail(std::move(*at), nullptr, "capture", "unencodable", error);
     }
     groups.erase(unencodable, groups.end());
@@ -170,7 +174,8 @@ void Engine::FormBatches() {
 void Engine::ReadOn() {
   if (reading_ || checkpointing_ || progress_.batch_read()) return;
   if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
-  // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces up to it have come.
+  // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces
+  // up to it have come.
   const bool in_flight = !batches_.empty() || !failures_.empty();
   if (in_flight && progress_.window() >= options_.pending_rows_max) return;
   reading_ = true;
@@ -181,11 +186,11 @@ void Engine::WriteCheckpoint() {
   if (checkpointing_) return;
   std::optional<CheckpointRequest> request = progress_.Next();
   if (!request) return;
-  // A parked row is superseded when no successor can read the change that did it again: failing then, that change would
-  // have to find the row's accepted image.
-  const auto covered = std::stable_partition(superseded_.begin(), superseded_.end(), [&](const RowVersion& row) {
-    return !request->close && row.seq > request->settled_seq;
-  });
+  // A parked row is superseded when no successor can read the change that did it again: failing
+  // then, that change would have to find the row's accepted image.
+  const auto covered = std::stable_partition(
+      superseded_.begin(), superseded_.end(),
+      [&](const RowVersion& row) { return !request->close && row.seq > request->settled_seq; });
   request->superseded.assign(covered, superseded_.end());
   superseded_.erase(covered, superseded_.end());
   in_checkpoint_ = std::exchange(succeeded_, {});

@@ -1,9 +1,10 @@
 // The saga engine: a pure state machine, step(state, event, now) -> (state, actions).
 //
-// It knows no store, no clock and no I/O. Whoever drives it carries every action out and answers each Read, Evict, Write,
-// Probe, RecordFailure, Undo, SettleFailure and Checkpoint with its event, in any order and after any time. One engine
-// serves one epoch of one pipeline; after Stop it is thrown away. Not thread-safe. The same events at the same times with
-// the same seed give the same actions.
+// It knows no store, no clock and no I/O. Whoever drives it carries every action out and answers
+// each Read, Evict, Write, Probe, RecordFailure, Undo, SettleFailure and Checkpoint with its event,
+// in any order and after any time. One engine serves one epoch of one pipeline; after Stop it is
+// thrown away. Not thread-safe. The same events at the same times with the same seed give the same
+// actions.
 //
 // The rules E1-E6, E10 and E11 that it keeps are the design's; ARCHITECTURE.md retells them.
 #pragma once
@@ -32,8 +33,8 @@ struct EngineOptions {
   int64_t batch_rows_max = 2000;
   int64_t batches_in_flight_max = 2;
   int64_t piece_rows_max = 4000;
-  int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes than this again, unless
-                                     ///< what waits needs it.
+  int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes
+                                     ///< than this again, unless what waits needs it.
   Backoff backoff;
   Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
   uint64_t seed = 0;      ///< Of the backoff's jitter.
@@ -64,12 +65,14 @@ class Engine {
 
   struct Batch;
 
-  /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4). Whether it is they or the
-  /// store is then asked of the store: a refusal counts against a group only between two probes that succeeded.
+  /// A batch that a store refused, being halved until the groups at fault stand alone (rule E4).
+  /// Whether it is they or the store is then asked of the store: a refusal counts against a group
+  /// only between two probes that succeeded.
   struct Split {
     Store store = Store::kNeo4j;
     int64_t outstanding = 0;  ///< Parts whose answer is not known yet.
-    bool proven = false;      ///< A probe succeeded, and what stood alone has been sent once more since.
+    bool proven =
+        false;  ///< A probe succeeded, and what stood alone has been sent once more since.
     std::vector<std::shared_ptr<Batch>> refused;  ///< Single groups.
   };
 
@@ -89,7 +92,8 @@ class Engine {
   };
   using BatchPtr = std::shared_ptr<Batch>;
 
-  /// A group on its way through compensation (rule E5). `group` is empty when it was found at the start.
+  /// A group on its way through compensation (rule E5). `group` is empty when it was found at the
+  /// start.
   struct Failure {
     uint64_t id = 0;
     Group group;
@@ -174,18 +178,20 @@ class Engine {
 
   std::map<uint64_t, BatchPtr> batches_;
   std::map<uint64_t, Failure> failures_;
-  std::map<uint64_t, Eviction> evictions_;  ///< Ids come from one count: those of a batch's rows are lower than its own.
+  std::map<uint64_t, Eviction>
+      evictions_;  ///< Ids come from one count: those of a batch's rows are lower than its own.
   std::map<Store, Probing> probing_;
   uint64_t next_id_ = 1;
 
   bool led_ = false;
   bool reading_ = false;
-  bool window_read_ = false;  ///< The first piece has come: what follows no earlier leader has written.
+  bool window_read_ =
+      false;  ///< The first piece has come: what follows no earlier leader has written.
   enum class Listening { kNo, kArming, kArmed, kWaiting } listening_ = Listening::kNo;
   bool checkpointing_ = false;
   CheckpointRequest checkpoint_;
   std::vector<RowVersion> superseded_;  ///< Not yet covered by a checkpoint.
-  SagasSucceeded succeeded_;          ///< Settled in the stores, not yet covered by a checkpoint.
+  SagasSucceeded succeeded_;            ///< Settled in the stores, not yet covered by a checkpoint.
   SagasSucceeded in_checkpoint_;
   int64_t active_sagas_ = 0;
 };

@@ -119,7 +119,8 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
     return PartAnswered(split);
   }
   const auto middle = batch->groups.begin() + static_cast<std::ptrdiff_t>(batch->groups.size() / 2);
-  std::vector<Group> upper(std::make_move_iterator(middle), std::make_move_iterator(batch->groups.end()));
+  std::vector<Group> upper(std::make_move_iterator(middle),
+                           std::make_move_iterator(batch->groups.end()));
   batch->groups.erase(middle, batch->groups.end());
   ++split->outstanding;
   AddBatch(std::move(batch->groups), batch.get());
@@ -147,7 +148,8 @@ void Engine::On(const ProbeFinished& event) {
   const std::vector<std::shared_ptr<Split>> asked = std::exchange(probing.asked, {});
   if (event.status.ok()) {
     StoreAnswered(event.store);
-    for (const std::shared_ptr<Split>& split : asked) split->proven ? Blame(split, false) : SendAgain(split);
+    for (const std::shared_ptr<Split>& split : asked)
+      split->proven ? Blame(split, false) : SendAgain(split);
     return;
   }
   const StoreError& error = event.status.error();
@@ -190,7 +192,8 @@ void Engine::GiveUp(const BatchPtr& batch, Store store) {
   std::vector<Group> others;
   for (Group& group : batch->groups) {
     if (group.Needs(store)) {
-      Fail(std::move(group), batch.get(), std::string(StepName(store)), std::string(kGaveUp), error);
+      Fail(std::move(group), batch.get(), std::string(StepName(store)), std::string(kGaveUp),
+           error);
     } else {
       others.push_back(std::move(group));
     }
@@ -208,7 +211,8 @@ void Engine::Settle(const BatchPtr& batch) {
     }
     succeeded_.sagas += static_cast<int64_t>(group.sagas.size());
     for (const SagaPtr& saga : group.sagas) {
-      for (const ChangePtr& change : saga->changes) succeeded_.captured_at_us.push_back(change->captured_at_us);
+      for (const ChangePtr& change : saga->changes)
+        succeeded_.captured_at_us.push_back(change->captured_at_us);
     }
     Release(group);
   }

@@ -33,13 +33,15 @@ FailureRecord Describe(const Group& group, std::string_view system_identifier) {
 
 }  // namespace
 
-/// `group` is at fault; `batch` is what it was sent with, null when it never was. Its keys stay busy until it is settled.
+/// `group` is at fault; `batch` is what it was sent with, null when it never was. Its keys stay
+/// busy until it is settled.
 void Engine::Fail(Group group, const Batch* batch, std::string failed_step, std::string error_type,
                   const StoreError& error) {
   Failure failure;
   failure.id = next_id_++;
   failure.record = Describe(group, system_identifier_);
-  for (FailureRecord::Row& row : failure.record.rows) row.carried_forward = TakeCarriedForward(row.row);
+  for (FailureRecord::Row& row : failure.record.rows)
+    row.carried_forward = TakeCarriedForward(row.row);
   failure.record.steps = StepsToUndo(group, batch);
   failure.record.failed_step = std::move(failed_step);
   failure.record.error_type = std::move(error_type);
@@ -51,21 +53,25 @@ void Engine::Fail(Group group, const Batch* batch, std::string failed_step, std:
   failures_.emplace(failure.id, std::move(failure));
 }
 
-/// The stores that were sent the group. All it needs, when an earlier leader may have sent it or when a row was parked
-/// before: a store that could not be put back then still holds what is to be undone now.
+/// The stores that were sent the group. All it needs, when an earlier leader may have sent it or
+/// when a row was parked before: a store that could not be put back then still holds what is to be
+/// undone now.
 std::vector<Store> Engine::StepsToUndo(const Group& group, const Batch* batch) const {
-  const bool anywhere = group.Replayed() || std::any_of(group.rows.begin(), group.rows.end(), [&](const RowWrite& row) {
+  const bool anywhere = group.Replayed() ||
+                        std::any_of(group.rows.begin(), group.rows.end(), [&](const RowWrite& row) {
                           return parked_.contains(row.newest->row);
                         });
   std::vector<Store> steps;
   for (Store store : {Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
     if (!options_.targets.contains(store) || !group.Needs(store)) continue;
-    if (anywhere || (batch && batch->steps[static_cast<size_t>(store)].touched)) steps.push_back(store);
+    if (anywhere || (batch && batch->steps[static_cast<size_t>(store)].touched))
+      steps.push_back(store);
   }
   return steps;
 }
 
-/// Whether every store has accepted a later change of a row that PostgreSQL still calls parked. It is parked anew now.
+/// Whether every store has accepted a later change of a row that PostgreSQL still calls parked. It
+/// is parked anew now.
 bool Engine::TakeCarriedForward(const RowId& row) {
   const auto names = [&](const RowVersion& each) { return each.row == row; };
   const size_t waiting = std::erase_if(superseded_, names);
@@ -129,8 +135,9 @@ void Engine::FinishFailure(uint64_t id) {
   Failure& failure = node.mapped();
   for (const RowUndo& row : *failure.rows) parked_.insert(row.row);
   Release(failure.group);
-  actions_.emplace_back(SagasFailed{std::max<int64_t>(1, static_cast<int64_t>(failure.group.sagas.size())),
-                                    std::move(failure.record), failure.outcome});
+  actions_.emplace_back(
+      SagasFailed{std::max<int64_t>(1, static_cast<int64_t>(failure.group.sagas.size())),
+                  std::move(failure.record), failure.outcome});
 }
 
 }  // namespace apex::saga

@@ -1,5 +1,5 @@
-// What the saga engine hears and what it asks for. Values only: who carries an action out, on which thread and against what,
-// is the dispatcher's business, or the simulator's.
+// What the saga engine hears and what it asks for. Values only: who carries an action out, on which
+// thread and against what, is the dispatcher's business, or the simulator's.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +19,15 @@ namespace apex::saga {
 struct Led {
   Leadership leadership;
 };
-/// Answers Read. The first piece of an epoch is the whole window that the last leader may have written (rule E10).
+/// Answers Read. The first piece of an epoch is the whole window that the last leader may have
+/// written (rule E10).
 struct PieceArrived {
   Result<Piece> piece;
 };
 /// Answers Arm, or reports a wake-up after it: something may have been committed.
 struct Woken {
-  bool armed = false;  ///< A notification will come at the next commit; until then reading again finds nothing.
+  bool armed = false;  ///< A notification will come at the next commit; until then reading again
+                       ///< finds nothing.
 };
 struct EvictFinished {
   uint64_t eviction = 0;
@@ -61,8 +63,9 @@ struct Tick {};
 /// Start nothing new; `Engine::drained()` tells when what was in flight is done and written down.
 struct Drain {};
 
-using Event = std::variant<Led, PieceArrived, Woken, EvictFinished, WriteFinished, ProbeFinished, FailureRecorded,
-                           UndoFinished, FailureSettled, CheckpointFinished, Tick, Drain>;
+using Event =
+    std::variant<Led, PieceArrived, Woken, EvictFinished, WriteFinished, ProbeFinished,
+                 FailureRecorded, UndoFinished, FailureSettled, CheckpointFinished, Tick, Drain>;
 
 // ---- Actions ----
 
@@ -74,7 +77,8 @@ struct Read {
 };
 /// Ask for a notification at the next commit; answered by Woken.
 struct Arm {};
-/// Nothing is pending and the wake-up is armed: answer with Woken at a notification or after the poll interval.
+/// Nothing is pending and the wake-up is armed: answer with Woken at a notification or after the
+/// poll interval.
 struct AwaitChange {};
 struct Evict {
   uint64_t eviction = 0;
@@ -106,8 +110,8 @@ struct SettleFailure {
 struct Checkpoint {
   CheckpointRequest request;
 };
-/// This process must not write any more: leadership or PostgreSQL is lost. The successor, perhaps this process again,
-/// starts from what PostgreSQL recorded. The last action of an engine.
+/// This process must not write any more: leadership or PostgreSQL is lost. The successor, perhaps
+/// this process again, starts from what PostgreSQL recorded. The last action of an engine.
 struct Stop {
   StoreError reason;
 };
@@ -133,7 +137,8 @@ struct StoreRecovered {
   Store store = Store::kNeo4j;
 };
 
-using Action = std::variant<Read, Arm, AwaitChange, Evict, Write, Probe, RecordFailure, Undo, SettleFailure, Checkpoint,
-                            Stop, SagasSucceeded, SagasFailed, StepCompensated, StoreFailing, StoreRecovered>;
+using Action = std::variant<Read, Arm, AwaitChange, Evict, Write, Probe, RecordFailure, Undo,
+                            SettleFailure, Checkpoint, Stop, SagasSucceeded, SagasFailed,
+                            StepCompensated, StoreFailing, StoreRecovered>;
 
 }  // namespace apex::saga

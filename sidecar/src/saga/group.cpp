@@ -18,7 +18,8 @@ bool MappingNames(const TableMapping& mapping, Store store) {
   return false;
 }
 
-/// Oldest first. Transactions on one row never interleave, so each is placed by the highest seq it gave the row.
+/// Oldest first. Transactions on one row never interleave, so each is placed by the highest seq it
+/// gave the row.
 void SortChangesOfOneRow(std::vector<ChangePtr>& changes) {
   if (changes.size() < 2) return;
   std::unordered_map<uint64_t, int64_t> last_of_transaction;
@@ -40,7 +41,9 @@ struct SagaKey {
 };
 
 struct SagaKeyHash {
-  size_t operator()(const SagaKey& key) const { return RowIdHash{}(key.aggregate) ^ (key.xid * 0x9e3779b97f4a7c15ULL); }
+  size_t operator()(const SagaKey& key) const {
+    return RowIdHash{}(key.aggregate) ^ (key.xid * 0x9e3779b97f4a7c15ULL);
+  }
 };
 
 }  // namespace
@@ -71,7 +74,8 @@ bool Group::Needs(Store store) const {
 }
 
 bool Group::Replayed() const {
-  return std::any_of(sagas.begin(), sagas.end(), [](const SagaPtr& saga) { return saga->replayed; });
+  return std::any_of(sagas.begin(), sagas.end(),
+                     [](const SagaPtr& saga) { return saga->replayed; });
 }
 
 const Change* Group::Unencodable() const {

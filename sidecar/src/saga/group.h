@@ -26,12 +26,13 @@ using SagaPtr = std::shared_ptr<const Saga>;
 /// Splits a piece (in seq order) into sagas, ordered by their last seq.
 std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool replayed = false);
 
-/// Sagas that share an aggregate or a row, directly or through each other, coalesced: the newest image of a row stands
-/// for all (rule E2). A group is written and fails as a unit.
+/// Sagas that share an aggregate or a row, directly or through each other, coalesced: the newest
+/// image of a row stands for all (rule E2). A group is written and fails as a unit.
 struct Group {
   std::vector<SagaPtr> sagas;  ///< By last seq.
   std::vector<RowWrite> rows;  ///< One a row, by first appearance.
-  std::vector<RowId> keys;     ///< Every aggregate and row of the group; held while it is in flight (rule E1).
+  std::vector<RowId>
+      keys;  ///< Every aggregate and row of the group; held while it is in flight (rule E1).
 
   /// Whether any row's mapping names the store.
   bool Needs(Store store) const;
@@ -41,8 +42,9 @@ struct Group {
   const Change* Unencodable() const;
 };
 
-/// Coalesces `sagas`. Inside one transaction a row's changes are ordered by (command, seq), because a trigger that
-/// updates its own row captures the later image first; the row's version is its highest seq.
+/// Coalesces `sagas`. Inside one transaction a row's changes are ordered by (command, seq), because
+/// a trigger that updates its own row captures the later image first; the row's version is its
+/// highest seq.
 Group Coalesce(std::vector<SagaPtr> sagas);
 
 }  // namespace apex::saga

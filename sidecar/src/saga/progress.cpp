@@ -11,7 +11,8 @@ void Progress::PieceRead(const Piece& piece) {
   if (piece.nothing_pending()) return;
   if (!open_) {
     through_ = 0;
-    // Nothing below the batch's first change waits to be settled, so there is nothing to record yet.
+    // Nothing below the batch's first change waits to be settled, so there is nothing to record
+    // yet.
     recorded_ = window_.empty() ? 0 : window_.begin()->first - 1;
   }
   open_ = true;
@@ -30,8 +31,7 @@ void Progress::Settled(const Change& change) {
 std::optional<CheckpointRequest> Progress::Next() const {
   if (!open_) return std::nullopt;
   CheckpointRequest request;
-  request.settled_seq =
-      window_.empty() ? through_ : std::min(through_, window_.begin()->first - 1);
+  request.settled_seq = window_.empty() ? through_ : std::min(through_, window_.begin()->first - 1);
   request.close = batch_read_ && window_.empty();
   if (!request.close && request.settled_seq <= recorded_) return std::nullopt;
   return request;

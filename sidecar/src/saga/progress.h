@@ -1,7 +1,7 @@
 // How far the open snapshot batch has been settled, and when a checkpoint is worth writing.
 //
-// A change is settled when every store holds it, or when its saga has been parked. Not thread-safe: part of the engine's
-// state.
+// A change is settled when every store holds it, or when its saga has been parked. Not thread-safe:
+// part of the engine's state.
 #pragma once
 
 #include <cstdint>
@@ -23,12 +23,14 @@ class Progress {
   /// `request` is durable.
   void Recorded(const CheckpointRequest& request);
 
-  /// A whole batch has been read and its checkpoint has not closed it yet: no further piece may be read.
+  /// A whole batch has been read and its checkpoint has not closed it yet: no further piece may be
+  /// read.
   bool batch_read() const { return batch_read_; }
   /// Every change of the open batch up to here has been read.
   int64_t read_through_seq() const { return through_; }
   int64_t unsettled() const { return unsettled_; }
-  /// Changes that a successor would read again: the unsettled ones and every one read after the oldest of them.
+  /// Changes that a successor would read again: the unsettled ones and every one read after the
+  /// oldest of them.
   int64_t window() const { return static_cast<int64_t>(window_.size()); }
   /// Capture time of the oldest unsettled change, Unix microseconds.
   std::optional<int64_t> oldest_captured_at_us() const;

@@ -8,8 +8,8 @@
 
 namespace apex::saga {
 
-/// A uuid7 (RFC 9562) whose time is that of the saga's first change and whose other bits are a hash of the database system,
-/// the transaction and the aggregate.
+/// A uuid7 (RFC 9562) whose time is that of the saga's first change and whose other bits are a hash
+/// of the database system, the transaction and the aggregate.
 std::string SagaId(std::string_view system_identifier, const Saga& saga);
 
 }  // namespace apex::saga

@@ -1,4 +1,5 @@
-// Sagas that have been read and not yet been put into a batch, and the rule by which they leave (E1, E2).
+// Sagas that have been read and not yet been put into a batch, and the rule by which they leave
+// (E1, E2).
 //
 // Not thread-safe: part of the engine's state.
 #pragma once
@@ -19,10 +20,11 @@ class WaitingSagas {
  public:
   void Add(SagaPtr saga);
 
-  /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one group; a group is never
-  /// cut). Every waiting saga that shares a row or aggregate with a taken one comes along, so that no older image is ever
-  /// written while a newer one waits; a group that touches a key of `busy` stays whole. So does one that was in part handed
-  /// out ahead of its turn, after `through_seq`: an older change of the same row may be yet to come.
+  /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one
+  /// group; a group is never cut). Every waiting saga that shares a row or aggregate with a taken
+  /// one comes along, so that no older image is ever written while a newer one waits; a group that
+  /// touches a key of `busy` stays whole. So does one that was in part handed out ahead of its
+  /// turn, after `through_seq`: an older change of the same row may be yet to come.
   std::vector<Group> Take(int64_t rows_max, const RowSet& busy, int64_t through_seq);
 
   int64_t changes() const { return changes_; }

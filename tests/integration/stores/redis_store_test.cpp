@@ -70,7 +70,7 @@ class Subscriber {
     if (redisGetReply(context_.get(), &raw) != REDIS_OK)
       return json("nothing was published in time");
     auto* const reply = static_cast<redisReply*>(raw);
-    const json message = json::parse(std::string(reply->element[2]->str, reply->element[2]->len));
+    json message = json::parse(std::string(reply->element[2]->str, reply->element[2]->len));
     freeReplyObject(reply);
     return message;
   }
@@ -456,6 +456,7 @@ TEST_F(RedisStoreTest, ConnectsAgainAfterItsConnectionIsCut) {
 TEST_F(RedisStoreTest, WritesMoreRowsThanGoIntoOnePipeline) {
   const MappingPtr mapping = NewMapping(CacheMode::kWrite);
   std::vector<RowWrite> rows;
+  rows.reserve(3000);
   for (int i = 0; i < 3000; ++i)
     rows.push_back(Upsert(mapping, i, std::to_string(i), std::string(2000, 'x')));
   Write(rows);

@@ -273,13 +273,16 @@ TEST_F(ConfigTest, NamesWhatIsMissing) {
 }
 
 TEST_F(ConfigTest, RefusesADsnThatLibpqCannotRead) {
-  for (const char* dsn : {"", "hots=localhost", "host=localhost password=hunter 2", "port=first", "port=5432,0",
-                          "postgresql://apex:hunter 2@db:54x/app", "postgresql://db/app%zz"}) {
+  for (const char* dsn :
+       {"", "hots=localhost", "host=localhost password=hunter 2", "port=first", "port=5432,0",
+        "postgresql://apex:hunter 2@db:54x/app", "postgresql://db/app%zz"}) {
     EXPECT_THAT(ErrorOf(Load("", {}, {{"postgres.dsn", dsn}})),
-                AllOf(HasSubstr("postgres.dsn"), HasSubstr("libpq connection string"), Not(HasSubstr("hunter"))))
+                AllOf(HasSubstr("postgres.dsn"), HasSubstr("libpq connection string"),
+                      Not(HasSubstr("hunter"))))
         << dsn;
   }
-  for (const char* dsn : {"host=a,b port=5432,5433", "host=a,b port=,5433", "postgresql://a:1,b/app", "service=app"}) {
+  for (const char* dsn : {"host=a,b port=5432,5433", "host=a,b port=,5433",
+                          "postgresql://a:1,b/app", "service=app"}) {
     EXPECT_EQ(Loaded(Load("", {}, {{"postgres.dsn", dsn}})).postgres.dsn, dsn);
   }
 }

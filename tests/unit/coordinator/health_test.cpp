@@ -14,7 +14,8 @@ class HealthTest : public testing::Test {
 };
 
 TEST_F(HealthTest, IsNotReadyBeforeAnythingWasReached) {
-  EXPECT_THAT(health_.NotReady(), ElementsAre("starting", "postgres: not reached yet", "qdrant: not reached yet"));
+  EXPECT_THAT(health_.NotReady(),
+              ElementsAre("starting", "postgres: not reached yet", "qdrant: not reached yet"));
 }
 
 TEST_F(HealthTest, ALeaderNeedsEveryStore) {

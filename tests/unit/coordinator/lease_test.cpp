@@ -14,7 +14,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kShort{40};
 constexpr milliseconds kLong{60'000};
 
-StoreError Error(ErrorKind kind) { return {Store::kPostgres, "heartbeat", kind, "test", "no answer", std::nullopt}; }
+StoreError Error(ErrorKind kind) {
+  return {Store::kPostgres, "heartbeat", kind, "test", "no answer", std::nullopt};
+}
 
 /// What the lease tells when it is lost.
 struct Loss {
@@ -27,10 +29,12 @@ struct Loss {
 
 TEST(LeaseTest, IsValidForItsSpanFromTheMomentTheCallWasSent) {
   Loss loss;
-  const Lease fresh(Deadline::Clock::now(), kLong, [](Deadline) { return Status(); }, loss.callback());
+  const Lease fresh(
+      Deadline::Clock::now(), kLong, [](Deadline) { return Status(); }, loss.callback());
   EXPECT_TRUE(fresh.Valid());
   Loss other;
-  const Lease late(Deadline::Clock::now() - kLong, kLong, [](Deadline) { return Status(); }, other.callback());
+  const Lease late(
+      Deadline::Clock::now() - kLong, kLong, [](Deadline) { return Status(); }, other.callback());
   EXPECT_FALSE(late.Valid()) << "the answer took as long as the lease";
 }
 
@@ -53,14 +57,15 @@ TEST(LeaseTest, LastsItsSpanFromTheMomentTheLastConfirmedHeartbeatWasSent) {
   second.get_future().wait();
   EXPECT_EQ(ends[0], granted + kShort);
   EXPECT_GT(ends[1], ends[0]);
-  EXPECT_LE(ends[1], heard[0] + kShort) << "counted from the answer, a slow one would lengthen the lease";
+  EXPECT_LE(ends[1], heard[0] + kShort)
+      << "counted from the answer, a slow one would lengthen the lease";
 }
 
 TEST(LeaseTest, EndsAtOnceWhenAnotherEpochLeads) {
   Loss loss;
   const Lease lease(
-      Deadline::Clock::now(), milliseconds{400}, [](Deadline) { return Status(Error(ErrorKind::kPermanent)); },
-      loss.callback());
+      Deadline::Clock::now(), milliseconds{400},
+      [](Deadline) { return Status(Error(ErrorKind::kPermanent)); }, loss.callback());
   EXPECT_EQ(loss.future.get().message, "no answer");
   EXPECT_FALSE(lease.Valid());
 }

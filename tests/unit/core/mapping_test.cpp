@@ -28,7 +28,9 @@ constexpr const char* kDocuments = R"({
             "columns": ["id", "title"], "invalidate": ["doc:{id}:chunks", "query:*{id}*"], "events": ["document"]}
 })";
 
-Result<TableMapping> Parse(const json& spec) { return ParseMapping(7, 16402, "default", true, "park", spec.dump()); }
+Result<TableMapping> Parse(const json& spec) {
+  return ParseMapping(7, 16402, "default", true, "park", spec.dump());
+}
 
 TEST(MappingTest, ReadsEveryMemberOfTheContractsExample) {
   const Result<TableMapping> parsed = ParseMapping(7, 16402, "default", false, "park", kDocuments);
@@ -89,10 +91,18 @@ TEST(MappingTest, TakesANullTtlAsNoExpiry) {
 
 TEST(MappingTest, ReadsEveryKindOfColumn) {
   const std::vector<std::pair<std::string, ColumnKind>> kinds = {
-      {"bool", ColumnKind::kBool}, {"int", ColumnKind::kInt}, {"float", ColumnKind::kFloat},
-      {"numeric", ColumnKind::kNumeric}, {"uuid", ColumnKind::kUuid}, {"text", ColumnKind::kText},
-      {"json", ColumnKind::kJson}, {"jsonb", ColumnKind::kJsonb}, {"timestamptz", ColumnKind::kTimestamptz},
-      {"timestamp", ColumnKind::kTimestamp}, {"date", ColumnKind::kDate}, {"other", ColumnKind::kOther}};
+      {"bool", ColumnKind::kBool},
+      {"int", ColumnKind::kInt},
+      {"float", ColumnKind::kFloat},
+      {"numeric", ColumnKind::kNumeric},
+      {"uuid", ColumnKind::kUuid},
+      {"text", ColumnKind::kText},
+      {"json", ColumnKind::kJson},
+      {"jsonb", ColumnKind::kJsonb},
+      {"timestamptz", ColumnKind::kTimestamptz},
+      {"timestamp", ColumnKind::kTimestamp},
+      {"date", ColumnKind::kDate},
+      {"other", ColumnKind::kOther}};
   json spec = json::parse(kDocuments);
   for (const auto& [name, kind] : kinds) {
     spec["columns"].push_back({{"column", name}, {"kind", name}});
@@ -141,19 +151,29 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(
         Refusal{"NoTable", "/table", nullptr, "table has to be a string"},
         Refusal{"EmptyKey", "/key", json::array(), "key has to be at least one column"},
-        Refusal{"UnknownKeyColumn", "/key/0/column", "uid", "key has to be columns of the table, not uid"},
+        Refusal{"UnknownKeyColumn", "/key/0/column", "uid",
+                "key has to be columns of the table, not uid"},
         Refusal{"ColumnsNoArray", "/columns", "id", "columns has to be an array"},
-        Refusal{"UnknownKind", "/columns/1/kind", "blob", "kind of column title has to be one of bool, int"},
-        Refusal{"UnknownGraphKind", "/graph/kind", "tree", "graph.kind has to be one of node, edge"},
-        Refusal{"EmptyLabel", "/graph/label", "", "graph.label has to be a string that is not empty"},
+        Refusal{"UnknownKind", "/columns/1/kind", "blob",
+                "kind of column title has to be one of bool, int"},
+        Refusal{"UnknownGraphKind", "/graph/kind", "tree",
+                "graph.kind has to be one of node, edge"},
+        Refusal{"EmptyLabel", "/graph/label", "",
+                "graph.label has to be a string that is not empty"},
         Refusal{"UnknownProperty", "/graph/properties/0", "titel", "not titel"},
-        Refusal{"RelationWithoutColumns", "/graph/relations/0/via", json::array(), "graph.relations[0].via has to be as many"},
-        Refusal{"ZeroDimensions", "/vector/dimensions", 0, "vector.dimensions has to be an integer from 1"},
-        Refusal{"FractionalDimensions", "/vector/dimensions", 1.5, "vector.dimensions has to be an integer"},
-        Refusal{"UnknownDistance", "/vector/distance", "hamming", "vector.distance has to be one of cosine, dot"},
-        Refusal{"UnknownMode", "/cache/mode", "read", "cache.mode has to be one of invalidate, write"},
+        Refusal{"RelationWithoutColumns", "/graph/relations/0/via", json::array(),
+                "graph.relations[0].via has to be as many"},
+        Refusal{"ZeroDimensions", "/vector/dimensions", 0,
+                "vector.dimensions has to be an integer from 1"},
+        Refusal{"FractionalDimensions", "/vector/dimensions", 1.5,
+                "vector.dimensions has to be an integer"},
+        Refusal{"UnknownDistance", "/vector/distance", "hamming",
+                "vector.distance has to be one of cosine, dot"},
+        Refusal{"UnknownMode", "/cache/mode", "read",
+                "cache.mode has to be one of invalidate, write"},
         Refusal{"NegativeTtl", "/cache/ttl_seconds", -1, "cache.ttl_seconds has to be an integer"},
-        Refusal{"TtlBeyondInt64", "/cache/ttl_seconds", 18446744073709551615ULL, "cache.ttl_seconds"},
+        Refusal{"TtlBeyondInt64", "/cache/ttl_seconds", 18446744073709551615ULL,
+                "cache.ttl_seconds"},
         Refusal{"CacheNoObject", "/cache", 5, "cache has to be an object"}),
     [](const auto& param_info) { return param_info.param.name; });
 

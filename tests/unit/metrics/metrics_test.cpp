@@ -199,8 +199,7 @@ TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
   auto samples = Samples(metrics);
   EXPECT_EQ(samples[R"(apex_saga_executions_total{status="success"})"], 4000);
   EXPECT_EQ(
-      samples
-          [R"(apex_saga_failure_reason_total{error_type="gave_up",failed_step="write_redis"})"],
+      samples[R"(apex_saga_failure_reason_total{error_type="gave_up",failed_step="write_redis"})"],
       4000);
 }
 

@@ -5,7 +5,7 @@
 namespace apex::qdrant {
 namespace {
 
-TableMapping Mapping(std::vector<ColumnKind> kinds) {
+TableMapping Mapping(const std::vector<ColumnKind>& kinds) {
   TableMapping mapping;
   mapping.table = "public.documents";
   for (const ColumnKind kind : kinds)

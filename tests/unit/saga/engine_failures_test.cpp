@@ -1,4 +1,5 @@
-// Compensation (rules E5 and E6): the intent, the undoing, parking, superseding, and resuming after a crash.
+// Compensation (rules E5 and E6): the intent, the undoing, parking, superseding, and resuming after
+// a crash.
 #include <gmock/gmock.h>
 
 #include "fixtures.h"
@@ -12,7 +13,8 @@ using testing::SizeIs;
 
 class EngineFailuresTest : public EngineTest {
  protected:
-  /// Has the outstanding write of `key` blamed on it by `store`; what comes before that store is accepted.
+  /// Has the outstanding write of `key` blamed on it by `store`; what comes before that store is
+  /// accepted.
   void Refuse(Store store, const std::string& key) {
     for (Store other : {kNeo4j, kQdrant, kRedis}) {
       if (other != store) AcceptAll(other);
@@ -34,7 +36,8 @@ class EngineFailuresTest : public EngineTest {
     RowUndo undo;
     undo.row = Row(key);
     undo.failed_seq = 5;
-    leadership.compensating.push_back({"saga", std::move(steps), "write_qdrant", "refused", {undo}});
+    leadership.compensating.push_back(
+        {"saga", std::move(steps), "write_qdrant", "refused", {undo}});
     return leadership;
   }
 };
@@ -84,7 +87,8 @@ TEST_F(EngineFailuresTest, UndoesWhatAnEarlierLeaderMayHaveWrittenInEveryStore) 
   Deliver({{1, 10, "a"}, {2, 11, "a"}});
   Refuse(kQdrant, "a");
   const FailureRecord record = All<RecordFailure>().front().record;
-  EXPECT_THAT(record.steps, ElementsAre(kNeo4j, kQdrant, kRedis)) << "the earlier leader may have reached the cache";
+  EXPECT_THAT(record.steps, ElementsAre(kNeo4j, kQdrant, kRedis))
+      << "the earlier leader may have reached the cache";
   EXPECT_EQ(record.rows.front().first_seq, 1) << "any version from here on is undone";
 }
 
@@ -157,7 +161,9 @@ TEST_F(EngineFailuresTest, StopsWhenAnUndoIsFencedOrTheSettlementFails) {
 
 TEST_F(EngineFailuresTest, ParksAChangeThatCouldNotBeCapturedWithoutWritingIt) {
   StartFresh();
-  Deliver({{1, 10, "bad", "", 0, Operation::kUpdate, {kNeo4j}, "column born of row bad: infinite date"}, {2, 11, "good"}});
+  Deliver(
+      {{1, 10, "bad", "", 0, Operation::kUpdate, {kNeo4j}, "column born of row bad: infinite date"},
+       {2, 11, "good"}});
   const FailureRecord record = All<RecordFailure>().front().record;
   EXPECT_EQ(record.failed_step, "capture");
   EXPECT_EQ(record.error_type, "unencodable");
@@ -169,14 +175,16 @@ TEST_F(EngineFailuresTest, ParksAChangeThatCouldNotBeCapturedWithoutWritingIt) {
 
 TEST_F(EngineFailuresTest, WritesTheNewerGoodImageOfARowThatCouldNotBeCapturedBefore) {
   StartFresh();
-  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}, "infinite date"}, {2, 11, "a", "", 0, Operation::kUpdate, {kNeo4j}}});
+  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}, "infinite date"},
+           {2, 11, "a", "", 0, Operation::kUpdate, {kNeo4j}}});
   EXPECT_FALSE(Has<RecordFailure>());
   EXPECT_EQ(TakeWrite(kNeo4j).rows->front().seq, 2);
 }
 
 TEST_F(EngineFailuresTest, UndoesWhatAnEarlierLeaderWroteBeforeAChangeThatCouldNotBeCaptured) {
   Start();
-  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}}, {2, 11, "a", "", 0, Operation::kUpdate, {kNeo4j}, "infinite date"}});
+  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}},
+           {2, 11, "a", "", 0, Operation::kUpdate, {kNeo4j}, "infinite date"}});
   EXPECT_FALSE(Has<Write>());
   EXPECT_THAT(Compensate(), ElementsAre(kNeo4j));
 }
@@ -192,7 +200,9 @@ TEST_F(EngineFailuresTest, SupersedesARowOnlyWhenNoSuccessorCanReadTheChangeAgai
   StartFresh(Options(), WithParked("a"));
   Deliver({{1, 10, "first"}}, false);
   Deliver({{2, 11, "second"}}, false);
-  const Write stuck = TakeIf<Write>([](const Write& write) { return write.store == kNeo4j && KeysOf(write.rows)[0] == "second"; });
+  const Write stuck = TakeIf<Write>([](const Write& write) {
+    return write.store == kNeo4j && KeysOf(write.rows)[0] == "second";
+  });
   Deliver({{3, 12, "a"}}, false);
   AcceptAll();  // All but `second`, whose graph write is still under way.
   EXPECT_EQ(WriteCheckpoint(), (CheckpointRequest{1, false, {}}));
@@ -227,7 +237,8 @@ TEST_F(EngineFailuresTest, DoesNotTakeARowForCarriedForwardThatHasFailedSince) {
   Compensate();
   Deliver({{4, 13, "a"}}, false);
   Refuse(kQdrant, "a");
-  EXPECT_FALSE(All<RecordFailure>().back().record.rows.front().carried_forward) << "what stood before 4 was never accepted";
+  EXPECT_FALSE(All<RecordFailure>().back().record.rows.front().carried_forward)
+      << "what stood before 4 was never accepted";
 }
 
 TEST_F(EngineFailuresTest, HandsTheParkedImageOnWhenARowFailsAgainAndUndoesEveryStore) {
@@ -236,7 +247,8 @@ TEST_F(EngineFailuresTest, HandsTheParkedImageOnWhenARowFailsAgainAndUndoesEvery
   Refuse(kQdrant, "a");
   const FailureRecord record = All<RecordFailure>().front().record;
   EXPECT_FALSE(record.rows.front().carried_forward);
-  EXPECT_THAT(record.steps, ElementsAre(kNeo4j, kQdrant, kRedis)) << "an earlier undo may have failed anywhere";
+  EXPECT_THAT(record.steps, ElementsAre(kNeo4j, kQdrant, kRedis))
+      << "an earlier undo may have failed anywhere";
 }
 
 TEST_F(EngineFailuresTest, SupersedesARowItHasParkedItself) {

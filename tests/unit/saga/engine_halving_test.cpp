@@ -13,14 +13,21 @@ class EngineHalvingTest : public EngineTest {
  protected:
   std::vector<std::string> AggregatesRecorded() const {
     std::vector<std::string> keys;
-    for (const RecordFailure& failure : All<RecordFailure>()) keys.push_back(failure.record.aggregate.key);
+    for (const RecordFailure& failure : All<RecordFailure>())
+      keys.push_back(failure.record.aggregate.key);
     return keys;
   }
 };
 
 TEST_F(EngineHalvingTest, IsolatesOnePoisonRowAndLetsItsNeighboursSettle) {
   StartFresh();
-  Deliver({{1, 10, "a"}, {2, 11, "b"}, {3, 12, "poison"}, {4, 13, "d"}, {5, 14, "e"}, {6, 15, "f"}, {7, 16, "g"}});
+  Deliver({{1, 10, "a"},
+           {2, 11, "b"},
+           {3, 12, "poison"},
+           {4, 13, "d"},
+           {5, 14, "e"},
+           {6, 15, "f"},
+           {7, 16, "g"}});
   AcceptAll(kNeo4j);
   AnswerRefusing(kQdrant, {"poison"});
   AnswerProbe({});
@@ -48,13 +55,15 @@ TEST_F(EngineHalvingTest, DoesNotWriteTheGraphAgainForEachHalf) {
 
 TEST_F(EngineHalvingTest, IsolatesThePoisonOfTwoStoresInOneBatch) {
   StartFresh();
-  Deliver({{1, 10, "a"}, {2, 11, "bad node"}, {3, 12, "bad point"}, {4, 13, "d"}, {5, 14, "bad both"}});
+  Deliver(
+      {{1, 10, "a"}, {2, 11, "bad node"}, {3, 12, "bad point"}, {4, 13, "d"}, {5, 14, "bad both"}});
   for (int i = 0; i < 40; ++i) {
     AnswerRefusing(kNeo4j, {"bad node", "bad both"});
     AnswerRefusing(kQdrant, {"bad point", "bad both"});
     if (Has<Probe>()) AnswerProbe({});
   }
-  EXPECT_THAT(AggregatesRecorded(), testing::UnorderedElementsAre("bad node", "bad point", "bad both"));
+  EXPECT_THAT(AggregatesRecorded(),
+              testing::UnorderedElementsAre("bad node", "bad point", "bad both"));
 }
 
 TEST_F(EngineHalvingTest, IsolatesAPoisonRowThatOnlyTheCacheRefuses) {
@@ -156,7 +165,8 @@ TEST_F(EngineHalvingTest, ParksNobodyWhenTheStoreBeganToRefuseEverythingAfterThe
   EXPECT_FALSE(Has<RecordFailure>());
   PassToNextTick();
   AnswerProbe({});
-  EXPECT_FALSE(Has<RecordFailure>()) << "the last refusal is from before the store took writes again";
+  EXPECT_FALSE(Has<RecordFailure>())
+      << "the last refusal is from before the store took writes again";
   AnswerRefusing(kQdrant, {"a"});
   AnswerProbe({});
   EXPECT_THAT(AggregatesRecorded(), ElementsAre("a"));

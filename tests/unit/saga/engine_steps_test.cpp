@@ -1,4 +1,5 @@
-// The way of a batch that nothing refuses: reading, the order of its steps, waiting for a store, checkpoints, the end.
+// The way of a batch that nothing refuses: reading, the order of its steps, waiting for a store,
+// checkpoints, the end.
 #include <gmock/gmock.h>
 
 #include "fixtures.h"
@@ -25,7 +26,8 @@ TEST_F(EngineStepsTest, EvictsAtOnceThenWritesGraphAndVectorsThenTheCacheThenThe
   StartFresh();
   Deliver({{1, 10, "a"}});
   EXPECT_TRUE(Has<Evict>());
-  EXPECT_TRUE(std::holds_alternative<Evict>(pending_.front())) << "the eviction does not wait for anything";
+  EXPECT_TRUE(std::holds_alternative<Evict>(pending_.front()))
+      << "the eviction does not wait for anything";
   const Write graph = TakeWrite(kNeo4j);
   const Write vectors = TakeWrite(kQdrant);
   EXPECT_FALSE(HasWrite(kRedis));
@@ -138,7 +140,8 @@ TEST_F(EngineStepsTest, SendsOneRequestAloneToAFailingStoreAndTheRestOnceItAnswe
   EngineOptions options = Options();
   options.batch_rows_max = 1;
   StartFresh(options);
-  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, kGraphOnly}, {2, 11, "b", "", 0, Operation::kUpdate, kGraphOnly}});
+  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, kGraphOnly},
+           {2, 11, "b", "", 0, Operation::kUpdate, kGraphOnly}});
   for (const Write& write : All<Write>()) Answer(write, Transient(kNeo4j));
   pending_.clear();
   PassToNextTick();
@@ -213,7 +216,9 @@ TEST_F(EngineStepsTest, LetsTwoBatchesOnDisjointRowsOverlap) {
   for (int round = 0; round < 3; ++round) {
     for (const Write& write : All<Write>()) {
       if (KeysOf(write.rows).front() != "b") continue;
-      Answer(TakeIf<Write>([&](const Write& each) { return each.batch == write.batch && each.store == write.store; }));
+      Answer(TakeIf<Write>([&](const Write& each) {
+        return each.batch == write.batch && each.store == write.store;
+      }));
     }
   }
   EXPECT_FALSE(Has<Checkpoint>());

@@ -1,4 +1,5 @@
-// Short ways to say what the saga tests are about: rows, changes, and an engine whose actions are answered by hand.
+// Short ways to say what the saga tests are about: rows, changes, and an engine whose actions are
+// answered by hand.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -77,7 +78,9 @@ inline StoreError Error(Store store, ErrorKind kind, std::string native_code = "
 inline StoreError Transient(Store store) { return Error(store, ErrorKind::kTransient); }
 inline StoreError Unknown(Store store) { return Error(store, ErrorKind::kUnknownOutcome); }
 inline StoreError Refused(Store store) { return Error(store, ErrorKind::kPermanent); }
-inline StoreError Fenced(Store store) { return Error(store, ErrorKind::kPermanent, std::string(kFenced)); }
+inline StoreError Fenced(Store store) {
+  return Error(store, ErrorKind::kPermanent, std::string(kFenced));
+}
 
 inline std::vector<std::string> KeysOf(const RowWrites& rows) {
   std::vector<std::string> keys;
@@ -110,7 +113,8 @@ class EngineTest : public testing::Test {
   }
 
   void Send(Event event) {
-    for (Action& action : engine_->Step(std::move(event), now_)) pending_.push_back(std::move(action));
+    for (Action& action : engine_->Step(std::move(event), now_))
+      pending_.push_back(std::move(action));
   }
 
   void Pass(Time span) {
@@ -133,7 +137,8 @@ class EngineTest : public testing::Test {
   }
 
   /// The same with changes beyond `through_seq`, which are handed out ahead of their turn.
-  void DeliverThrough(int64_t through_seq, std::initializer_list<ChangeSpec> specs, bool batch_end) {
+  void DeliverThrough(int64_t through_seq, std::initializer_list<ChangeSpec> specs,
+                      bool batch_end) {
     Take<Read>();
     Send(PieceArrived{Piece{Make(specs), through_seq, batch_end, 0}});
   }
@@ -176,9 +181,12 @@ class EngineTest : public testing::Test {
   }
   bool HasWrite(Store store) const {
     const std::vector<Write> writes = All<Write>();
-    return std::any_of(writes.begin(), writes.end(), [&](const Write& write) { return write.store == store; });
+    return std::any_of(writes.begin(), writes.end(),
+                       [&](const Write& write) { return write.store == store; });
   }
-  void Answer(const Write& write, Status status = {}) { Send(WriteFinished{write.batch, write.store, std::move(status)}); }
+  void Answer(const Write& write, Status status = {}) {
+    Send(WriteFinished{write.batch, write.store, std::move(status)});
+  }
 
   void AnswerEvictions(Status status = {}) {
     while (Has<Evict>()) Send(EvictFinished{Take<Evict>().eviction, status});
@@ -200,7 +208,8 @@ class EngineTest : public testing::Test {
     while (HasWrite(store)) {
       const Write write = TakeWrite(store);
       const std::vector<std::string> keys = KeysOf(write.rows);
-      const bool refused = std::any_of(keys.begin(), keys.end(), [&](const auto& key) { return poison.contains(key); });
+      const bool refused = std::any_of(keys.begin(), keys.end(),
+                                       [&](const auto& key) { return poison.contains(key); });
       Answer(write, refused ? Status(Refused(store)) : Status());
     }
   }
@@ -214,12 +223,19 @@ class EngineTest : public testing::Test {
   static std::vector<RowUndo> UndosOf(const FailureRecord& record) {
     std::vector<RowUndo> undos;
     for (const FailureRecord::Row& row : record.rows) {
-      undos.push_back({MappingFor({kNeo4j, kQdrant, kRedis}), row.row, row.failed_seq, row.first_seq - 1, {}, {}, {}});
+      undos.push_back({MappingFor({kNeo4j, kQdrant, kRedis}),
+                       row.row,
+                       row.failed_seq,
+                       row.first_seq - 1,
+                       {},
+                       {},
+                       {}});
     }
     return undos;
   }
 
-  /// Records the outstanding failure, undoes it without trouble and settles it. What was undone, in order.
+  /// Records the outstanding failure, undoes it without trouble and settles it. What was undone, in
+  /// order.
   std::vector<Store> Compensate() {
     const RecordFailure failure = Take<RecordFailure>();
     Send(FailureRecorded{failure.failure, UndosOf(failure.record)});
@@ -240,7 +256,8 @@ class EngineTest : public testing::Test {
     while (Has<Checkpoint>()) {
       CheckpointRequest next = Take<Checkpoint>().request;
       Send(CheckpointFinished{{}});
-      next.superseded.insert(next.superseded.begin(), request.superseded.begin(), request.superseded.end());
+      next.superseded.insert(next.superseded.begin(), request.superseded.begin(),
+                             request.superseded.end());
       request = std::move(next);
     }
     return request;

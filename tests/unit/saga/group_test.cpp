@@ -17,7 +17,8 @@ std::vector<int64_t> SeqsOf(const std::vector<ChangePtr>& changes) {
 }
 
 TEST(GroupIntoSagasTest, PutsTheChangesOfOneTransactionToOneAggregateTogether) {
-  const auto sagas = GroupIntoSagas(Make({{1, 10, "doc"}, {2, 10, "chunk 1", "doc"}, {3, 10, "chunk 2", "doc"}}));
+  const auto sagas =
+      GroupIntoSagas(Make({{1, 10, "doc"}, {2, 10, "chunk 1", "doc"}, {3, 10, "chunk 2", "doc"}}));
   ASSERT_EQ(sagas.size(), 1u);
   EXPECT_EQ(sagas[0]->aggregate, Row("doc"));
   EXPECT_EQ(sagas[0]->xid, 10u);
@@ -25,7 +26,8 @@ TEST(GroupIntoSagasTest, PutsTheChangesOfOneTransactionToOneAggregateTogether) {
 }
 
 TEST(GroupIntoSagasTest, SeparatesTransactionsAndAggregatesAndOrdersThemByTheirLastSeq) {
-  const auto sagas = GroupIntoSagas(Make({{1, 10, "a"}, {2, 11, "b"}, {3, 10, "c"}, {4, 11, "b"}, {5, 10, "a"}}));
+  const auto sagas =
+      GroupIntoSagas(Make({{1, 10, "a"}, {2, 11, "b"}, {3, 10, "c"}, {4, 11, "b"}, {5, 10, "a"}}));
   ASSERT_EQ(sagas.size(), 3u);
   EXPECT_THAT(SeqsOf(sagas[0]->changes), ElementsAre(3));
   EXPECT_THAT(SeqsOf(sagas[1]->changes), ElementsAre(2, 4));
@@ -33,7 +35,8 @@ TEST(GroupIntoSagasTest, SeparatesTransactionsAndAggregatesAndOrdersThemByTheirL
 }
 
 TEST(CoalesceTest, LetsTheNewestImageOfARowStandForAll) {
-  const Group group = Coalesce({MakeSaga({{7, 12, "a"}}), MakeSaga({{3, 10, "a"}}), MakeSaga({{5, 11, "a"}})});
+  const Group group =
+      Coalesce({MakeSaga({{7, 12, "a"}}), MakeSaga({{3, 10, "a"}}), MakeSaga({{5, 11, "a"}})});
   ASSERT_EQ(group.rows.size(), 1u);
   EXPECT_EQ(group.rows[0].newest->seq, 7);
   EXPECT_EQ(group.rows[0].seq, 7);
@@ -51,7 +54,8 @@ TEST(CoalesceTest, OrdersByCommandInsideATransactionAndTakesTheHighestSeqAsVersi
 }
 
 TEST(CoalesceTest, OrdersTransactionsBySeqWhateverTheirCommands) {
-  const Group group = Coalesce({MakeSaga({{1, 20, "a", "", 9}, {2, 20, "a", "", 8}}), MakeSaga({{3, 10, "a", "", 0}})});
+  const Group group = Coalesce(
+      {MakeSaga({{1, 20, "a", "", 9}, {2, 20, "a", "", 8}}), MakeSaga({{3, 10, "a", "", 0}})});
   EXPECT_THAT(SeqsOf(group.rows[0].changes), ElementsAre(2, 1, 3));
   EXPECT_EQ(group.rows[0].newest->seq, 3);
 }
@@ -66,8 +70,9 @@ TEST(CoalesceTest, JoinsTheChangesOfARowThatMovedBetweenAggregatesInOneTransacti
 }
 
 TEST(GroupTest, NeedsTheStoresThatTheNewestMappingsName) {
-  const Group group = Coalesce({MakeSaga({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}},
-                                          {2, 10, "b", "a", 0, Operation::kUpdate, {kNeo4j, kRedis}}})});
+  const Group group =
+      Coalesce({MakeSaga({{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}},
+                          {2, 10, "b", "a", 0, Operation::kUpdate, {kNeo4j, kRedis}}})});
   EXPECT_TRUE(group.Needs(kNeo4j));
   EXPECT_FALSE(group.Needs(kQdrant));
   EXPECT_TRUE(group.Needs(kRedis));

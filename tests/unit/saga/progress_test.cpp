@@ -9,7 +9,9 @@ Piece PieceOf(std::initializer_list<ChangeSpec> specs, int64_t through_seq, bool
   return {Make(specs), through_seq, batch_end, 0};
 }
 
-int64_t SettledSeq(const Progress& progress) { return progress.Next().value_or(CheckpointRequest{-1, false, {}}).settled_seq; }
+int64_t SettledSeq(const Progress& progress) {
+  return progress.Next().value_or(CheckpointRequest{-1, false, {}}).settled_seq;
+}
 
 TEST(ProgressTest, HasNothingToRecordBeforeABatchIsOpen) {
   Progress progress;

@@ -46,7 +46,8 @@ TEST(WaitingSagasTest, JoinsSagasThatAreConnectedThroughOthers) {
 
 TEST(WaitingSagasTest, NeverTakesAnOlderImageWhileANewerOneOfTheRowWaits) {
   WaitingSagas waiting;
-  for (int64_t i = 0; i < 10; ++i) waiting.Add(MakeSaga({{i + 1, static_cast<uint64_t>(10 + i), "hot"}}));
+  for (int64_t i = 0; i < 10; ++i)
+    waiting.Add(MakeSaga({{i + 1, static_cast<uint64_t>(10 + i), "hot"}}));
   const auto groups = waiting.Take(1, {}, kAllRead);
   ASSERT_EQ(groups.size(), 1u);
   EXPECT_EQ(groups[0].sagas.size(), 10u);
@@ -80,7 +81,8 @@ TEST(WaitingSagasTest, HoldsBackAGroupThatReachesBeyondWhatHasBeenReadInOrder) {
   EXPECT_THAT(XidsOf(groups[0]), ElementsAre(11));
   waiting.Add(MakeSaga({{5, 12, "b"}}));
   EXPECT_TRUE(waiting.Take(kPlenty, {}, 8).empty());
-  EXPECT_THAT(XidsOf(waiting.Take(kPlenty, {}, 9).at(0)), ElementsAre(12, 10)) << "the newest image of b is that of 9";
+  EXPECT_THAT(XidsOf(waiting.Take(kPlenty, {}, 9).at(0)), ElementsAre(12, 10))
+      << "the newest image of b is that of 9";
 }
 
 TEST(WaitingSagasTest, StopsAtTheRowsAskedForButNeverCutsAGroup) {
@@ -100,19 +102,23 @@ TEST(WaitingSagasTest, HandsOutEverySagaOnceWhateverTheOrderAndTheBusyKeys) {
     std::set<uint64_t> left;
     for (int64_t seq = 1; seq <= 40; ++seq) {
       const auto xid = static_cast<uint64_t>(seq);
-      waiting.Add(MakeSaga({{seq, xid, "row " + std::to_string(random() % 12), "root " + std::to_string(random() % 30)}}));
+      waiting.Add(MakeSaga({{seq, xid, "row " + std::to_string(random() % 12),
+                             "root " + std::to_string(random() % 30)}}));
       left.insert(xid);
     }
     while (!waiting.empty()) {
       RowSet busy;
       if (random() % 2 == 0) busy.insert(Row("row " + std::to_string(random() % 12)));
       RowSet seen;
-      for (const Group& group : waiting.Take(static_cast<int64_t>(1 + random() % 10), busy, kAllRead)) {
+      for (const Group& group :
+           waiting.Take(static_cast<int64_t>(1 + random() % 10), busy, kAllRead)) {
         for (const RowId& key : group.keys) {
           EXPECT_FALSE(busy.contains(key)) << "seed " << seed;
-          EXPECT_TRUE(seen.insert(key).second) << "two groups share " << key.key << ", seed " << seed;
+          EXPECT_TRUE(seen.insert(key).second)
+              << "two groups share " << key.key << ", seed " << seed;
         }
-        for (const SagaPtr& saga : group.sagas) EXPECT_EQ(left.erase(saga->xid), 1u) << "seed " << seed;
+        for (const SagaPtr& saga : group.sagas)
+          EXPECT_EQ(left.erase(saga->xid), 1u) << "seed " << seed;
       }
     }
     EXPECT_TRUE(left.empty()) << "seed " << seed;

@@ -5,19 +5,23 @@
 namespace apex::postgres {
 
 Admin::Admin(AdminOptions options)
-    : session_({std::move(options.dsn), std::move(options.password), "apex admin", /*to_primary=*/false}) {}
+    : session_({std::move(options.dsn), std::move(options.password), "apex admin",
+                /*to_primary=*/false}) {}
 
 Result<Facts> Admin::Examine(Deadline deadline) {
-  // The extension defines its settings when it is loaded. This session has called none of its functions, so they are
-  // there only if it was preloaded; shared_preload_libraries itself is not for every role to read.
+  // The extension defines its settings when it is loaded. This session has called none of its
+  // functions, so they are there only if it was preloaded; shared_preload_libraries itself is not
+  // for every role to read.
   Result<Rows> rows = session_.Query(
       "examine",
-      "SELECT current_setting('server_version'), current_user::text, current_database()::text, pg_is_in_recovery(),"
+      "SELECT current_setting('server_version'), current_user::text, current_database()::text, "
+      "pg_is_in_recovery(),"
       " (SELECT extversion FROM pg_extension WHERE extname = 'apex_saga'),"
       " (SELECT default_version FROM pg_available_extensions WHERE name = 'apex_saga'),"
       " EXISTS (SELECT FROM pg_settings WHERE name = 'apex.traceparent'),"
       " coalesce(has_table_privilege(to_regclass('apex.outbox'), 'SELECT'), false),"
-      " coalesce(has_function_privilege(to_regprocedure('apex.lead(text, text, integer)'), 'EXECUTE'), false),"
+      " coalesce(has_function_privilege(to_regprocedure('apex.lead(text, text, integer)'), "
+      "'EXECUTE'), false),"
       " coalesce(has_table_privilege(to_regclass('apex.mapping'), 'SELECT'), false),"
       " pg_backend_pid()",
       {}, deadline);
@@ -41,14 +45,16 @@ Result<Facts> Admin::Examine(Deadline deadline) {
 }
 
 Result<std::vector<TableMapping>> Admin::LoadMappings(Deadline deadline) {
-  Result<Rows> rows = session_.Query(
-      "load mappings",
-      "SELECT id, relation_oid, pipeline, active, on_failure, spec::text FROM apex.mapping ORDER BY id", {}, deadline);
+  Result<Rows> rows = session_.Query("load mappings",
+                                     "SELECT id, relation_oid, pipeline, active, on_failure, "
+                                     "spec::text FROM apex.mapping ORDER BY id",
+                                     {}, deadline);
   if (!rows.ok()) return rows.error();
   std::vector<TableMapping> list;
   for (int i = 0; i < rows->size(); ++i) {
-    Result<TableMapping> parsed = ParseMapping(static_cast<int32_t>(rows->Int(i, 0)), rows->Oid(i, 1), rows->Text(i, 2),
-                                               rows->Bool(i, 3), rows->Text(i, 4), rows->Bytes(i, 5));
+    Result<TableMapping> parsed =
+        ParseMapping(static_cast<int32_t>(rows->Int(i, 0)), rows->Oid(i, 1), rows->Text(i, 2),
+                     rows->Bool(i, 3), rows->Text(i, 4), rows->Bytes(i, 5));
     if (!parsed.ok()) return parsed.error();
     list.push_back(std::move(*parsed));
   }
@@ -60,7 +66,9 @@ Result<std::string> Admin::Status(Deadline deadline) {
 }
 
 Result<std::string> Admin::FailedSagas(Deadline deadline) {
-  return Text("list failed sagas", "SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]')::text FROM apex.failed_sagas f", deadline);
+  return Text("list failed sagas",
+              "SELECT coalesce(jsonb_agg(to_jsonb(f)), '[]')::text FROM apex.failed_sagas f",
+              deadline);
 }
 
 apex::Status Admin::Retry(const std::string& saga, Deadline deadline) {

@@ -16,19 +16,21 @@ struct AdminOptions {
   std::string password;
 };
 
-/// What `apex doctor` looks at. Everything below extension_version is false when the extension is missing.
+/// What `apex doctor` looks at. Everything below extension_version is false when the extension is
+/// missing.
 struct Facts {
-  std::string server_version;      ///< "15.4"
-  std::string role;                ///< Who we are there.
+  std::string server_version;  ///< "15.4"
+  std::string role;            ///< Who we are there.
   std::string database;
   bool is_standby = false;
-  std::string extension_version;   ///< Empty: CREATE EXTENSION has not been run in this database.
-  std::string available_version;   ///< Empty: the files are not installed on the server.
-  bool is_preloaded = false;       ///< By shared_preload_libraries or session_preload_libraries.
+  std::string extension_version;  ///< Empty: CREATE EXTENSION has not been run in this database.
+  std::string available_version;  ///< Empty: the files are not installed on the server.
+  bool is_preloaded = false;      ///< By shared_preload_libraries or session_preload_libraries.
   bool can_read_outbox = false;
   bool can_lead = false;
   bool can_read_mappings = false;
-  /// Two statements were answered by different backends: a transaction pooler stands between, which loses notifications.
+  /// Two statements were answered by different backends: a transaction pooler stands between, which
+  /// loses notifications.
   bool is_pooled = false;
 };
 

@@ -7,16 +7,20 @@ namespace apex::postgres {
 namespace {
 
 /// Two sagas of one hash would only make a metric count one too many.
-size_t SagaHash(const Change& change) { return RowIdHash{}(change.aggregate) * 0x9E3779B97F4A7C15U + change.xid; }
+size_t SagaHash(const Change& change) {
+  return RowIdHash{}(change.aggregate) * 0x9E3779B97F4A7C15U + change.xid;
+}
 
 }  // namespace
 
 Piece BatchReader::Accept(std::vector<ChangePtr> changes, int64_t rows_max) {
   // The run comes first; everything behind it was fetched ahead.
   const auto run_end =
-      window_end_ ? std::partition_point(changes.begin(), changes.end(),
-                                         [this](const ChangePtr& each) { return each->seq <= *window_end_; })
-                  : changes.begin() + std::min<int64_t>(rows_max, static_cast<int64_t>(changes.size()));
+      window_end_
+          ? std::partition_point(
+                changes.begin(), changes.end(),
+                [this](const ChangePtr& each) { return each->seq <= *window_end_; })
+          : changes.begin() + std::min<int64_t>(rows_max, static_cast<int64_t>(changes.size()));
   const int64_t run = run_end - changes.begin();
 
   Piece piece;

@@ -1,7 +1,9 @@
-// Where the reader stands in the open snapshot batch: what to ask for next, and which of the answer is new.
+// Where the reader stands in the open snapshot batch: what to ask for next, and which of the answer
+// is new.
 //
-// A piece is a run of events in seq order. Behind it come the other events of its sagas that lie further on; they are
-// handed out ahead of their turn and left out when it comes. Pure; not thread-safe.
+// A piece is a run of events in seq order. Behind it come the other events of its sagas that lie
+// further on; they are handed out ahead of their turn and left out when it comes. Pure; not
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +22,8 @@ class BatchReader {
 
   /// No batch is open.
   BatchReader() = default;
-  /// A batch is open, of which the last leader settled everything up to `settled` and may have written everything up to
-  /// `handed_out`: the first piece is what lies between (rule E10).
+  /// A batch is open, of which the last leader settled everything up to `settled` and may have
+  /// written everything up to `handed_out`: the first piece is what lies between (rule E10).
   BatchReader(int64_t settled, int64_t handed_out) : after_(settled), window_end_(handed_out) {}
 
   /// The next piece begins after this seq.
@@ -40,8 +42,8 @@ class BatchReader {
 
   int64_t after_ = 0;
   std::optional<int64_t> window_end_;
-  std::unordered_set<int64_t> ahead_;      ///< seqs handed out before their turn
-  std::unordered_set<size_t> delivered_;   ///< Hashes of the sagas of earlier pieces
+  std::unordered_set<int64_t> ahead_;     ///< seqs handed out before their turn
+  std::unordered_set<size_t> delivered_;  ///< Hashes of the sagas of earlier pieces
 };
 
 }  // namespace apex::postgres

@@ -8,8 +8,22 @@ namespace {
 
 /// Positions in kChangeColumns.
 enum ChangeColumn {
-  kSeq, kXid, kCommand, kOp, kMapping, kRelation, kKey, kAggregateRelation, kAggregateKey, kBefore, kAfter,
-  kEmbedding, kOldEmbedding, kError, kTraceparent, kCapturedAt,
+  kSeq,
+  kXid,
+  kCommand,
+  kOp,
+  kMapping,
+  kRelation,
+  kKey,
+  kAggregateRelation,
+  kAggregateKey,
+  kBefore,
+  kAfter,
+  kEmbedding,
+  kOldEmbedding,
+  kError,
+  kTraceparent,
+  kCapturedAt,
 };
 
 }  // namespace
@@ -33,9 +47,10 @@ std::vector<ChangePtr> ParseChanges(const Rows& rows, const Mappings& mappings) 
     change->op = static_cast<Operation>(rows.Bytes(row, kOp).front());
     change->mapping = mappings.at(static_cast<int32_t>(rows.Int(row, kMapping)));
     change->row = {rows.Oid(row, kRelation), CompactJson(rows.Bytes(row, kKey))};
-    change->aggregate = rows.IsNull(row, kAggregateRelation)
-                            ? change->row
-                            : RowId{rows.Oid(row, kAggregateRelation), CompactJson(rows.Bytes(row, kAggregateKey))};
+    change->aggregate =
+        rows.IsNull(row, kAggregateRelation)
+            ? change->row
+            : RowId{rows.Oid(row, kAggregateRelation), CompactJson(rows.Bytes(row, kAggregateKey))};
     change->before = rows.TextIfAny(row, kBefore);
     change->after = rows.TextIfAny(row, kAfter);
     change->embedding = rows.TextIfAny(row, kEmbedding);

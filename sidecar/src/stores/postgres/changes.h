@@ -16,7 +16,8 @@ using Mappings = std::unordered_map<int32_t, MappingPtr>;
 
 /// The columns that ParseChanges expects, in its order.
 inline constexpr const char* kChangeColumns =
-    "seq, xid, command, op, mapping, relation, key::text, aggregate_relation, aggregate_key::text, before::text, after::text,"
+    "seq, xid, command, op, mapping, relation, key::text, aggregate_relation, aggregate_key::text, "
+    "before::text, after::text,"
     " embedding, old_embedding, error, traceparent, captured_at";
 
 /// The first mapping that is named by a row and not in `mappings`; 0: all are there.

@@ -12,11 +12,12 @@ constexpr std::string_view kConnectionFailure = "08006";
 /// Raised by the extension's functions when the epoch is no longer the pipeline's.
 constexpr std::string_view kNotLeading = "AX001";
 
-/// The longest prefix that matches decides; what matches none is permanent, since the server refused the statement and
-/// rolled it back.
+/// The longest prefix that matches decides; what matches none is permanent, since the server
+/// refused the statement and rolled it back.
 constexpr std::array<std::pair<std::string_view, ErrorKind>, 22> kKinds = {{
     {"", ErrorKind::kPermanent},
-    {"08", ErrorKind::kUnknownOutcome},     // connection_exception; 08007 is an unknown transaction outcome by name
+    {"08", ErrorKind::kUnknownOutcome},     // connection_exception; 08007 is an unknown transaction
+                                            // outcome by name
     {"08001", ErrorKind::kTransient},       // could not connect
     {"08004", ErrorKind::kTransient},       // the server rejected the connection
     {"08P01", ErrorKind::kPermanent},       // protocol_violation
@@ -48,22 +49,24 @@ ErrorKind KindOf(std::string_view sqlstate) {
   return best->second;
 }
 
-/// Where a SQLSTATE stands in "FATAL:  28P01: password authentication failed"; npos when there is none.
+/// Where a SQLSTATE stands in "FATAL:  28P01: password authentication failed"; npos when there is
+/// none.
 size_t FindSqlstate(std::string_view message) {
   constexpr std::string_view kBefore = ":  ";
   for (size_t at = message.find(kBefore); at != message.npos; at = message.find(kBefore, at + 1)) {
     const std::string_view code = message.substr(at + kBefore.size(), 5);
-    const bool looks_right = code.size() == 5 && message.substr(at + kBefore.size() + 5, 2) == ": " &&
-                             std::all_of(code.begin(), code.end(), [](unsigned char c) {
-                               return std::isdigit(c) != 0 || std::isupper(c) != 0;
-                             });
+    const bool looks_right =
+        code.size() == 5 && message.substr(at + kBefore.size() + 5, 2) == ": " &&
+        std::all_of(code.begin(), code.end(),
+                    [](unsigned char c) { return std::isdigit(c) != 0 || std::isupper(c) != 0; });
     if (looks_right) return at + kBefore.size();
   }
   return message.npos;
 }
 
 std::string Trimmed(std::string_view text) {
-  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0) text.remove_suffix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0)
+    text.remove_suffix(1);
   return std::string(text);
 }
 
@@ -83,8 +86,9 @@ std::string OneLine(std::string_view text) {
 }  // namespace
 
 StoreError Classify(std::string operation, std::string_view sqlstate, std::string message) {
-  StoreError error{Store::kPostgres, std::move(operation), ErrorKind::kUnknownOutcome, std::string(kConnectionFailure),
-                   Trimmed(message), std::nullopt};
+  StoreError error{Store::kPostgres,           std::move(operation),
+                   ErrorKind::kUnknownOutcome, std::string(kConnectionFailure),
+                   Trimmed(message),           std::nullopt};
   if (sqlstate.empty()) return error;
   error.kind = KindOf(sqlstate);
   error.native_code = sqlstate == kNotLeading ? kFenced : sqlstate;
@@ -94,7 +98,8 @@ StoreError Classify(std::string operation, std::string_view sqlstate, std::strin
 StoreError ClassifyConnect(std::string_view libpq_message) {
   const size_t code_at = FindSqlstate(libpq_message);
   if (code_at == libpq_message.npos) {
-    return {Store::kPostgres, "connect", ErrorKind::kTransient, "08001", OneLine(libpq_message), std::nullopt};
+    return {Store::kPostgres,       "connect",   ErrorKind::kTransient, "08001",
+            OneLine(libpq_message), std::nullopt};
   }
   const std::string_view code = libpq_message.substr(code_at, 5);
   std::string_view words = libpq_message.substr(code_at + 7);

@@ -11,19 +11,28 @@ namespace {
 using Json = nlohmann::json;
 
 ConnectOptions Options(const LedgerOptions& options, const char* purpose) {
-  return {options.dsn, options.password, "apex " + options.pipeline + " " + purpose, /*to_primary=*/true};
+  return {options.dsn, options.password, "apex " + options.pipeline + " " + purpose,
+          /*to_primary=*/true};
 }
 
 StoreError Broken(const char* operation, std::string what) {
-  return {Store::kPostgres, operation, ErrorKind::kPermanent, "apex.ledger", std::move(what), std::nullopt};
+  return {Store::kPostgres, operation,       ErrorKind::kPermanent,
+          "apex.ledger",    std::move(what), std::nullopt};
 }
 
 StoreError NotLeading(const char* operation) {
-  return {Store::kPostgres, operation, ErrorKind::kPermanent, std::string(kFenced), "this epoch no longer leads", std::nullopt};
+  return {Store::kPostgres,
+          operation,
+          ErrorKind::kPermanent,
+          std::string(kFenced),
+          "this epoch no longer leads",
+          std::nullopt};
 }
 
 /// A store's words go into jsonb, which holds neither NUL nor broken UTF-8.
-std::string ToText(const Json& json) { return json.dump(-1, ' ', false, Json::error_handler_t::replace); }
+std::string ToText(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
 
 std::string WithoutNul(std::string text) {
   std::erase(text, '\0');
@@ -72,7 +81,8 @@ std::vector<Store> ParseSteps(const std::vector<std::string>& names) {
 }
 
 constexpr const char* kUndoRows =
-    "SELECT mapping, relation, key::text, failed_seq, accepted_seq, accepted::text, accepted_embedding, images FROM ";
+    "SELECT mapping, relation, key::text, failed_seq, accepted_seq, accepted::text, "
+    "accepted_embedding, images FROM ";
 
 }  // namespace
 
@@ -83,7 +93,9 @@ Ledger::Ledger(LedgerOptions options)
 
 Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   Result<Rows> rows = session_.Query(
-      "lead", "SELECT epoch, another_history, settled, handed_out, system_identifier FROM apex.lead($1, $2, $3)",
+      "lead",
+      "SELECT epoch, another_history, settled, handed_out, system_identifier FROM apex.lead($1, "
+      "$2, $3)",
       {options_.pipeline, options_.leader, std::to_string(options_.lease_ms)}, deadline);
   if (!rows.ok()) return rows.error();
   if (rows->IsNull(0, 0)) return std::optional<Leadership>();
@@ -95,21 +107,28 @@ Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   epoch_ = leadership.epoch;
   reader_ = rows->IsNull(0, 3) ? BatchReader() : BatchReader(rows->Int(0, 2), rows->Int(0, 3));
 
-  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok()) return loaded.error();
+  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok())
+    return loaded.error();
   if (Status loaded = LoadFailures(leadership, deadline); !loaded.ok()) return loaded.error();
   return std::optional<Leadership>(std::move(leadership));
 }
 
 Status Ledger::LoadFailures(Leadership& leadership, Deadline deadline) {
-  Result<Rows> sagas = session_.Query("load failures",
-                                      "SELECT id::text, steps, failed_step, error_type FROM apex.saga"
-                                      " WHERE pipeline = $1 AND state = 'compensating' ORDER BY created_at, id",
-                                      {options_.pipeline}, deadline);
+  Result<Rows> sagas =
+      session_.Query("load failures",
+                     "SELECT id::text, steps, failed_step, error_type FROM apex.saga"
+                     " WHERE pipeline = $1 AND state = 'compensating' ORDER BY created_at, id",
+                     {options_.pipeline}, deadline);
   if (!sagas.ok()) return sagas.error();
   for (int i = 0; i < sagas->size(); ++i) {
-    RecordedFailure failure{sagas->Text(i, 0), ParseSteps(sagas->Texts(i, 1)), sagas->Text(i, 2), sagas->Text(i, 3), {}};
-    Result<Rows> rows = session_.Query("load failures", (std::string(kUndoRows) + "apex.undo_rows($1)").c_str(),
-                                       {failure.id}, deadline);
+    RecordedFailure failure{sagas->Text(i, 0),
+                            ParseSteps(sagas->Texts(i, 1)),
+                            sagas->Text(i, 2),
+                            sagas->Text(i, 3),
+                            {}};
+    Result<Rows> rows =
+        session_.Query("load failures", (std::string(kUndoRows) + "apex.undo_rows($1)").c_str(),
+                       {failure.id}, deadline);
     if (!rows.ok()) return rows.error();
     Result<std::vector<RowUndo>> undo = ParseUndo(*rows, deadline);
     if (!undo.ok()) return undo.error();
@@ -129,30 +148,33 @@ Status Ledger::LoadFailures(Leadership& leadership, Deadline deadline) {
 }
 
 Status Ledger::Heartbeat(Deadline deadline) {
-  Result<Rows> rows =
-      heartbeat_session_.Query("heartbeat", "SELECT apex.heartbeat($1, $2)", {options_.pipeline, epoch()}, deadline);
+  Result<Rows> rows = heartbeat_session_.Query("heartbeat", "SELECT apex.heartbeat($1, $2)",
+                                               {options_.pipeline, epoch()}, deadline);
   if (!rows.ok()) return rows.error();
   if (!rows->Bool(0, 0)) return NotLeading("heartbeat");
   return {};
 }
 
 Status Ledger::Resign(Deadline deadline) {
-  Result<Rows> rows = session_.Query("resign", "SELECT apex.resign($1, $2)", {options_.pipeline, epoch()}, deadline);
+  Result<Rows> rows = session_.Query("resign", "SELECT apex.resign($1, $2)",
+                                     {options_.pipeline, epoch()}, deadline);
   if (!rows.ok()) return rows.error();
   return {};
 }
 
 Result<std::vector<MappingPtr>> Ledger::LoadMappings(Deadline deadline) {
-  Result<Rows> rows = session_.Query("load mappings",
-                                     "SELECT id, relation_oid, active, on_failure, spec::text FROM apex.mapping"
-                                     " WHERE pipeline = $1 ORDER BY id",
-                                     {options_.pipeline}, deadline);
+  Result<Rows> rows =
+      session_.Query("load mappings",
+                     "SELECT id, relation_oid, active, on_failure, spec::text FROM apex.mapping"
+                     " WHERE pipeline = $1 ORDER BY id",
+                     {options_.pipeline}, deadline);
   if (!rows.ok()) return rows.error();
   Mappings known;
   std::vector<MappingPtr> list;
   for (int i = 0; i < rows->size(); ++i) {
-    Result<TableMapping> parsed = ParseMapping(static_cast<int32_t>(rows->Int(i, 0)), rows->Oid(i, 1), options_.pipeline,
-                                               rows->Bool(i, 2), rows->Text(i, 3), rows->Bytes(i, 4));
+    Result<TableMapping> parsed =
+        ParseMapping(static_cast<int32_t>(rows->Int(i, 0)), rows->Oid(i, 1), options_.pipeline,
+                     rows->Bool(i, 2), rows->Text(i, 3), rows->Bytes(i, 4));
     if (!parsed.ok()) return parsed.error();
     auto mapping = std::make_shared<const TableMapping>(std::move(*parsed));
     known.emplace(mapping->id, mapping);
@@ -164,9 +186,11 @@ Result<std::vector<MappingPtr>> Ledger::LoadMappings(Deadline deadline) {
 
 Status Ledger::Know(int32_t mapping, Deadline deadline) {
   if (mappings_.contains(mapping)) return {};
-  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok()) return loaded.error();
+  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok())
+    return loaded.error();
   if (!mappings_.contains(mapping)) {
-    return Broken("load mappings", "mapping " + std::to_string(mapping) + " is named by an event and does not exist");
+    return Broken("load mappings", "mapping " + std::to_string(mapping) +
+                                       " is named by an event and does not exist");
   }
   return {};
 }
@@ -176,9 +200,10 @@ Result<Piece> Ledger::Read(int64_t rows_max, Deadline deadline) {
       "SELECT " + std::string(kChangeColumns) + " FROM apex.read_piece($1, $2, $3, $4, $5)";
   Session::Parameter window_end;
   if (reader_.window_end()) window_end = std::to_string(*reader_.window_end());
-  Result<Rows> rows = session_.Query(
-      "read", sql.c_str(),
-      {options_.pipeline, epoch(), std::to_string(reader_.after()), std::to_string(rows_max), window_end}, deadline);
+  Result<Rows> rows = session_.Query("read", sql.c_str(),
+                                     {options_.pipeline, epoch(), std::to_string(reader_.after()),
+                                      std::to_string(rows_max), window_end},
+                                     deadline);
   if (!rows.ok()) return rows.error();
   while (const int32_t unknown = FindUnknownMapping(*rows, mappings_)) {
     if (Status known = Know(unknown, deadline); !known.ok()) return known.error();
@@ -193,18 +218,20 @@ Status Ledger::Checkpoint(const CheckpointRequest& request, Deadline deadline) {
     row["seq"] = each.seq;
     superseded.push_back(std::move(row));
   }
-  Result<Rows> rows = session_.Query("checkpoint", "SELECT apex.checkpoint($1, $2, $3, $4, $5)",
-                                     {options_.pipeline, epoch(), std::to_string(request.settled_seq), ToText(superseded),
-                                      request.close ? "true" : "false"},
-                                     deadline);
+  Result<Rows> rows =
+      session_.Query("checkpoint", "SELECT apex.checkpoint($1, $2, $3, $4, $5)",
+                     {options_.pipeline, epoch(), std::to_string(request.settled_seq),
+                      ToText(superseded), request.close ? "true" : "false"},
+                     deadline);
   if (!rows.ok()) return rows.error();
   if (request.close) reader_.Close();
   return {};
 }
 
 Result<std::vector<RowUndo>> Ledger::RecordFailure(const FailureRecord& record, Deadline deadline) {
-  Result<Rows> rows = session_.Query("record failure", (std::string(kUndoRows) + "apex.record_failure($1, $2, $3)").c_str(),
-                                     {options_.pipeline, epoch(), ToText(ToJson(record))}, deadline);
+  Result<Rows> rows = session_.Query(
+      "record failure", (std::string(kUndoRows) + "apex.record_failure($1, $2, $3)").c_str(),
+      {options_.pipeline, epoch(), ToText(ToJson(record))}, deadline);
   if (!rows.ok()) return rows.error();
   return ParseUndo(*rows, deadline);
 }
@@ -230,7 +257,9 @@ Result<std::vector<RowUndo>> Ledger::ParseUndo(const Rows& rows, Deadline deadli
 Status Ledger::SettleFailure(const std::string& id, FailureState state, Deadline deadline) {
   Result<Rows> rows =
       session_.Query("settle failure", "SELECT apex.settle_failure($1, $2, $3, $4)",
-                     {options_.pipeline, epoch(), id, state == FailureState::kParked ? "parked" : "compensation_failed"}, deadline);
+                     {options_.pipeline, epoch(), id,
+                      state == FailureState::kParked ? "parked" : "compensation_failed"},
+                     deadline);
   if (!rows.ok()) return rows.error();
   return {};
 }

@@ -1,11 +1,14 @@
-// The leader's book in PostgreSQL: leadership, the outbox, the checkpoint and the log of failed sagas.
+// The leader's book in PostgreSQL: leadership, the outbox, the checkpoint and the log of failed
+// sagas.
 //
-// Connects when first used and again after a failure; a lost connection does not end the epoch. Heartbeat has a connection
-// of its own, so that it never waits behind a slow read, and may be called from one other thread at any time. Everything
-// else belongs to one thread. No call outlasts its deadline.
+// Connects when first used and again after a failure; a lost connection does not end the epoch.
+// Heartbeat has a connection of its own, so that it never waits behind a slow read, and may be
+// called from one other thread at any time. Everything else belongs to one thread. No call outlasts
+// its deadline.
 //
-// Every call names the epoch won last; once another process leads, all fail with native_code kFenced and nothing is
-// written. After kUnknownOutcome, TryLead again: it reads back what was written.
+// Every call names the epoch won last; once another process leads, all fail with native_code
+// kFenced and nothing is written. After kUnknownOutcome, TryLead again: it reads back what was
+// written.
 #pragma once
 
 #include <atomic>
@@ -26,7 +29,8 @@ struct LedgerOptions {
   std::string dsn;
   std::string password;
   std::string pipeline = "default";
-  std::string leader;  ///< This process, differently from every other one: host name and process id.
+  std::string
+      leader;  ///< This process, differently from every other one: host name and process id.
   int64_t lease_ms = 1500;
 };
 
@@ -34,8 +38,8 @@ class Ledger {
  public:
   explicit Ledger(LedgerOptions options);
 
-  /// Nothing: another process leads. Ends the session of a leader whose lease has run out, or whose name is this one's.
-  /// Takes up what the last leader left; a piece handed out before is void.
+  /// Nothing: another process leads. Ends the session of a leader whose lease has run out, or whose
+  /// name is this one's. Takes up what the last leader left; a piece handed out before is void.
   Result<std::optional<Leadership>> TryLead(Deadline deadline);
   /// kFenced when the epoch no longer leads.
   Status Heartbeat(Deadline deadline);
@@ -45,14 +49,16 @@ class Ledger {
   /// Every mapping of the pipeline, old ones included: events may still name them.
   Result<std::vector<MappingPtr>> LoadMappings(Deadline deadline);
 
-  /// The next piece. Opens a batch when none is open and something is pending; what it returns has been recorded as handed
-  /// out, durably. May be called while earlier pieces are unsettled. The first piece of an epoch is the whole window that
-  /// the last leader may have written, however many rows it has. An event of a row parked at a version not lower is left out.
+  /// The next piece. Opens a batch when none is open and something is pending; what it returns has
+  /// been recorded as handed out, durably. May be called while earlier pieces are unsettled. The
+  /// first piece of an epoch is the whole window that the last leader may have written, however
+  /// many rows it has. An event of a row parked at a version not lower is left out.
   Result<Piece> Read(int64_t rows_max, Deadline deadline);
   /// Idempotent. Closing needs a piece with batch_end and all of the batch settled.
   Status Checkpoint(const CheckpointRequest& request, Deadline deadline);
 
-  /// Writes down the failure, its events and the images accepted before it; idempotent per id. Returns what to undo.
+  /// Writes down the failure, its events and the images accepted before it; idempotent per id.
+  /// Returns what to undo.
   Result<std::vector<RowUndo>> RecordFailure(const FailureRecord& record, Deadline deadline);
   Status SettleFailure(const std::string& id, FailureState state, Deadline deadline);
 

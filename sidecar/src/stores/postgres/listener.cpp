@@ -8,7 +8,9 @@
 namespace apex::postgres {
 
 Listener::Listener(ListenerOptions options)
-    : session_({std::move(options.dsn), std::move(options.password), "apex listener", /*to_primary=*/true}, "apex_outbox"),
+    : session_({std::move(options.dsn), std::move(options.password), "apex listener",
+                /*to_primary=*/true},
+               "apex_outbox"),
       interrupt_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
 
 Listener::~Listener() { close(interrupt_fd_); }

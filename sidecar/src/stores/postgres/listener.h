@@ -1,6 +1,8 @@
-// Sleeps until something was committed. Arm, read once more, then Wait: a commit between arming and waiting is not missed.
+// Sleeps until something was committed. Arm, read once more, then Wait: a commit between arming and
+// waiting is not missed.
 //
-// Has a connection of its own, which never sits in a transaction. Used by one thread, but Interrupt is for any.
+// Has a connection of its own, which never sits in a transaction. Used by one thread, but Interrupt
+// is for any.
 #pragma once
 
 #include <string>
@@ -23,11 +25,12 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  /// True: a notification will come at the next commit that changed an attached table. False: nobody sends any here, poll.
+  /// True: a notification will come at the next commit that changed an attached table. False:
+  /// nobody sends any here, poll.
   Result<bool> Arm(Deadline deadline);
 
-  /// True: notified. False: interrupted, or the deadline passed. Without a connection it sleeps until then, which makes a
-  /// caller that ignores errors poll.
+  /// True: notified. False: interrupted, or the deadline passed. Without a connection it sleeps
+  /// until then, which makes a caller that ignores errors poll.
   Result<bool> Wait(Deadline deadline);
 
   /// Ends the Wait that is running, or the next one.

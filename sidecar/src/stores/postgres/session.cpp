@@ -1,5 +1,6 @@
 #include "stores/postgres/session.h"
 
+#include <libpq-fe.h>
 #include <poll.h>
 
 #include <array>
@@ -8,8 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
-
-#include <libpq-fe.h>
 
 #include "stores/postgres/classifier.h"
 
@@ -21,13 +20,16 @@ constexpr int kBinary = 1;
 constexpr int64_t kPostgresEpochMicros = 946684800000000;
 constexpr int kConnectionCheckSince = 140000;
 
-/// What the session must not inherit from the role, the database or the server's configuration. A backend whose client has
-/// gone away notices within a second, so that an abandoned statement does not run to its end.
+/// What the session must not inherit from the role, the database or the server's configuration. A
+/// backend whose client has gone away notices within a second, so that an abandoned statement does
+/// not run to its end.
 constexpr const char* kSettings =
     "SELECT set_config('default_transaction_isolation', 'read committed', false),"
     " set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false),"
-    " set_config('idle_in_transaction_session_timeout', '0', false), set_config('client_min_messages', 'warning', false)";
-constexpr const char* kCheckConnection = "SELECT set_config('client_connection_check_interval', '1s', false)";
+    " set_config('idle_in_transaction_session_timeout', '0', false), "
+    "set_config('client_min_messages', 'warning', false)";
+constexpr const char* kCheckConnection =
+    "SELECT set_config('client_connection_check_interval', '1s', false)";
 
 /// Network byte order, 1 to 8 bytes.
 uint64_t BigEndian(const char* bytes, size_t size) {
@@ -45,7 +47,8 @@ Ready Await(int socket, short events, int interrupt_fd, Deadline deadline) {
     const auto wait_ms = std::min<int64_t>(deadline.remaining().count(), 60'000);
     const int ready = poll(fds.data(), fds.size(), static_cast<int>(wait_ms));
     if (ready > 0) return fds[0].revents != 0 ? Ready::kYes : Ready::kInterrupted;
-    if (ready < 0 && errno != EINTR) return Ready::kYes;  // libpq will say what is wrong with the socket.
+    if (ready < 0 && errno != EINTR)
+      return Ready::kYes;  // libpq will say what is wrong with the socket.
     if (deadline.expired()) return Ready::kDeadline;
   }
 }
@@ -58,10 +61,13 @@ void Rows::Clear::operator()(pg_result* result) const { PQclear(result); }
 
 int Rows::size() const { return PQntuples(result_.get()); }
 
-bool Rows::IsNull(int row, int column) const { return PQgetisnull(result_.get(), row, column) != 0; }
+bool Rows::IsNull(int row, int column) const {
+  return PQgetisnull(result_.get(), row, column) != 0;
+}
 
 std::string_view Rows::Bytes(int row, int column) const {
-  return {PQgetvalue(result_.get(), row, column), static_cast<size_t>(PQgetlength(result_.get(), row, column))};
+  return {PQgetvalue(result_.get(), row, column),
+          static_cast<size_t>(PQgetlength(result_.get(), row, column))};
 }
 
 std::optional<std::string> Rows::TextIfAny(int row, int column) const {
@@ -88,10 +94,13 @@ bool Rows::Bool(int row, int column) const {
   return !bytes.empty() && bytes.front() != 0;
 }
 
-int64_t Rows::UnixMicros(int row, int column) const { return Int(row, column) + kPostgresEpochMicros; }
+int64_t Rows::UnixMicros(int row, int column) const {
+  return Int(row, column) + kPostgresEpochMicros;
+}
 
 std::vector<std::string> Rows::Texts(int row, int column) const {
-  // Dimensions, a flag and the element type; for each dimension its length and lower bound; for each element its length
+  // Dimensions, a flag and the element type; for each dimension its length and lower bound; for
+  // each element its length
   // (-1: NULL) and bytes.
   constexpr size_t kWord = 4;
   constexpr size_t kHeader = 5 * kWord;
@@ -116,8 +125,8 @@ Session::Session(ConnectOptions options) : options_(std::move(options)) {}
 Session::Session(ConnectOptions options, std::string channel)
     : options_(std::move(options)), channel_(std::move(channel)) {}
 
-Result<Rows> Session::Query(const char* operation, const char* sql, const std::vector<Parameter>& parameters,
-                            Deadline deadline) {
+Result<Rows> Session::Query(const char* operation, const char* sql,
+                            const std::vector<Parameter>& parameters, Deadline deadline) {
   if (!StillThere()) {
     if (Status connected = Connect(deadline); !connected.ok()) return connected.error();
   }
@@ -136,12 +145,15 @@ Result<bool> Session::AwaitNotification(int interrupt_fd, Deadline deadline) {
       if (notified) return true;
     }
     // poll() skips a negative descriptor, so without a connection this is a plain wait.
-    if (Await(connection_ ? PQsocket(connection_.get()) : -1, POLLIN, interrupt_fd, deadline) != Ready::kYes) return false;
+    if (Await(connection_ ? PQsocket(connection_.get()) : -1, POLLIN, interrupt_fd, deadline) !=
+        Ready::kYes)
+      return false;
   }
 }
 
 Status Session::Connect(Deadline deadline) {
-  // What stands before the DSN are defaults that it may override, what stands after it overrides the DSN.
+  // What stands before the DSN are defaults that it may override, what stands after it overrides
+  // the DSN.
   std::vector<const char*> keywords = {"client_encoding", "tcp_user_timeout", "keepalives_idle"};
   std::vector<const char*> values = {"UTF8", "10000", "10"};
   const auto add = [&](const char* keyword, const char* value) {
@@ -155,11 +167,14 @@ Status Session::Connect(Deadline deadline) {
   add(nullptr, nullptr);
 
   connection_.reset(PQconnectStartParams(keywords.data(), values.data(), /*expand_dbname=*/1));
-  if (!connection_) return StoreError{Store::kPostgres, "connect", ErrorKind::kTransient, "08001", "out of memory", {}};
+  if (!connection_)
+    return StoreError{Store::kPostgres, "connect",       ErrorKind::kTransient,
+                      "08001",          "out of memory", {}};
   PQsetErrorVerbosity(connection_.get(), PQERRORS_VERBOSE);
   PQsetNoticeReceiver(connection_.get(), IgnoreNotice, nullptr);
 
-  PostgresPollingStatusType next = PQstatus(connection_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
+  PostgresPollingStatusType next =
+      PQstatus(connection_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING;
   while (next != PGRES_POLLING_OK) {
     if (next == PGRES_POLLING_FAILED) {
       StoreError error = ClassifyConnect(PQerrorMessage(connection_.get()));
@@ -178,7 +193,8 @@ Status Session::Connect(Deadline deadline) {
 
 Status Session::SetUp(Deadline deadline) {
   std::vector<std::string> statements = {kSettings};
-  if (PQserverVersion(connection_.get()) >= kConnectionCheckSince) statements.emplace_back(kCheckConnection);
+  if (PQserverVersion(connection_.get()) >= kConnectionCheckSince)
+    statements.emplace_back(kCheckConnection);
   if (!channel_.empty()) statements.push_back("LISTEN " + channel_);
   for (const std::string& statement : statements) {
     if (Result<Rows> done = Run("connect", statement.c_str(), {}, deadline); !done.ok()) {
@@ -191,15 +207,15 @@ Status Session::SetUp(Deadline deadline) {
   return {};
 }
 
-Result<Rows> Session::Run(const char* operation, const char* sql, const std::vector<Parameter>& parameters,
-                          Deadline deadline) {
+Result<Rows> Session::Run(const char* operation, const char* sql,
+                          const std::vector<Parameter>& parameters, Deadline deadline) {
   std::vector<const char*> values;
   values.reserve(parameters.size());
   for (const Parameter& each : parameters) values.push_back(each ? each->c_str() : nullptr);
   // In blocking mode libpq could wait here for the server to take a large parameter.
   PQsetnonblocking(connection_.get(), 1);
-  if (PQsendQueryParams(connection_.get(), sql, static_cast<int>(values.size()), nullptr, values.data(), nullptr, nullptr,
-                        kBinary) == 0) {
+  if (PQsendQueryParams(connection_.get(), sql, static_cast<int>(values.size()), nullptr,
+                        values.data(), nullptr, nullptr, kBinary) == 0) {
     return Lost(operation);
   }
   if (Status sent = Flush(operation, deadline); !sent.ok()) return sent.error();
@@ -239,7 +255,8 @@ Result<Rows> Session::Receive(const char* operation, Deadline deadline) {
       // The first error is the cause; that the connection is gone comes after it.
       const char* sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
       const char* words = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-      error = Classify(operation, sqlstate == nullptr ? "" : sqlstate, words == nullptr ? PQresultErrorMessage(result) : words);
+      error = Classify(operation, sqlstate == nullptr ? "" : sqlstate,
+                       words == nullptr ? PQresultErrorMessage(result) : words);
     }
   }
   if (PQstatus(connection_.get()) == CONNECTION_BAD) {
@@ -259,13 +276,14 @@ StoreError Session::Lost(const char* operation) {
 StoreError Session::TimedOut(const char* operation, ErrorKind kind) {
   // The session's state is unknown too, so it is not used again.
   connection_.reset();
-  return {Store::kPostgres, operation, kind, "apex.deadline", "no answer within the deadline", std::nullopt};
+  return {Store::kPostgres, operation, kind, "apex.deadline", "no answer within the deadline",
+          std::nullopt};
 }
 
 bool Session::StillThere() {
   if (!connection_) return false;
-  // A server that went away between two calls shows as a readable socket; finding it here spares an unknown outcome. Its last
-  // words come before the end of the stream, hence the loop.
+  // A server that went away between two calls shows as a readable socket; finding it here spares an
+  // unknown outcome. Its last words come before the end of the stream, hence the loop.
   pollfd fd{PQsocket(connection_.get()), POLLIN, 0};
   while (connection_ && poll(&fd, 1, 0) > 0) {
     if (PQconsumeInput(connection_.get()) == 0) connection_.reset();
