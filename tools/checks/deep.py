@@ -1,4 +1,4 @@
-"""What `make check-deep` adds: clang-format, clang-tidy, and the tests of the sidecar under the sanitizers."""
+"""What `make check-deep` adds: clang-format, clang-tidy, the simulator's long form, and the tests of the sidecar under the sanitizers."""
 
 import pathlib
 from collections.abc import Callable
@@ -34,6 +34,16 @@ def tidy() -> list[Result]:
     return [Result("clang-tidy", Outcome.FAILED if code else Outcome.PASSED, tail(log, 80) if code else "")]
 
 
+def simulated() -> list[Result]:
+    """The simulator's long form: 100,000 seeds, where `make check` runs 500."""
+    log = REPORTS / "simulator.log"
+    code = stream(
+        [str(ROOT / "build" / "release" / "unit_sim"), "--gtest_filter=SimulationTest.*"], log, 3600,
+        environment={"APEX_SIM_RUNS": "100000"},
+    )
+    return [Result("100000 seeds", Outcome.FAILED if code else Outcome.PASSED, tail(log, 40) if code else "")]
+
+
 def sanitized(sanitizer: str, stack: Stack) -> list[Result]:
     """Unit, live and integration tests of one sanitized build."""
     label = sanitizer.partition(",")[0]
@@ -55,6 +65,7 @@ def all_groups(stack: Stack) -> list[tuple[str, Callable[[], list[Result]]]]:
     return [
         ("clang-format", formatting),
         ("clang-tidy", tidy),
+        ("simulator", simulated),
         *((f"{sanitizer} sanitizer", lambda sanitizer=sanitizer: sanitized(sanitizer, stack)) for sanitizer in _SANITIZERS),
     ]
 
