@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-containers tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-containers bench-extension tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,9 @@ check-deep: setup ## check, then clang-tidy, the sanitizers and the long forms o
 check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
 	@tools/setup.sh tools/packages-containers.txt
 	@$(PYTHON) tools/check_containers.py
+
+bench-extension: install-extension ## Measures what the extension costs its database: ids, captured writes, reads by key
+	@$(PYTHON) bench/extension/run.py
 
 tidy: setup ## Runs clang-tidy over the sidecar and the extension's core
 	@tools/setup.sh tools/packages-deep.txt

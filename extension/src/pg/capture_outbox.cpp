@@ -2,12 +2,15 @@
 
 #include "pg/guard.h"
 #include "pg/module.h"
+#include "pg/outbox_table.h"
 #include "pg/wakeup.h"
 
 extern "C" {
+#include "access/genam.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
 #include "utils/builtins.h"
@@ -57,7 +60,8 @@ void Set(TupleTableSlot* slot, OutboxColumn column, Datum value) {
   slot->tts_values[column] = value;
 }
 
-void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& event, int64 seq) {
+void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& event, int64 seq,
+              TimestampTz now) {
   ExecClearTuple(slot);
   Set(slot, kSeq, Int64GetDatum(seq));
   Set(slot, kXid, FullTransactionIdGetDatum(GetTopFullTransactionId()));
@@ -75,24 +79,57 @@ void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& 
   SetPointer(slot, kOldEmbedding, event.old_embedding);
   SetText(slot, kError, event.error);
   SetText(slot, kTraceparent, traceparent[0] == '\0' ? nullptr : traceparent);
-  Set(slot, kCapturedAt, TimestampTzGetDatum(GetCurrentTimestamp()));
+  Set(slot, kCapturedAt, TimestampTzGetDatum(now));
   ExecStoreVirtualTuple(slot);
 }
 
-void InsertIntoIndexes(ResultRelInfo* result, TupleTableSlot* slot, EState* estate) {
+void InsertDirectly(const OutboxTable& table, Relation outbox) {
+  table_tuple_insert(outbox, table.tuple, GetCurrentCommandId(true), 0, nullptr);
+  Datum values[INDEX_MAX_KEYS];
+  bool nulls[INDEX_MAX_KEYS];
+  for (int i = 0; i < table.index_count; i++) {
+    const OutboxIndex& known = table.indexes[i];
+    const Relation index = index_open(known.oid, RowExclusiveLock);
+    FormIndexDatum(known.info, table.tuple, nullptr, values, nulls);
+    index_insert(index, values, nulls, &table.tuple->tts_tid, outbox, UNIQUE_CHECK_NO, false,
+                 known.info);
+    index_close(index, NoLock);
+  }
+  ExecClearTuple(table.tuple);
+}
+
+// Whatever else somebody has put on the outbox is the executor's to handle. The slot is a new one:
+// an index's expression may run code that captures.
+void InsertByExecutor(Relation outbox, const TupleTableSlot* tuple) {
+  TupleTableSlot* slot = table_slot_create(outbox, nullptr);
+  ExecClearTuple(slot);
+  memcpy(slot->tts_values, tuple->tts_values, sizeof(Datum) * kOutboxColumns);
+  memcpy(slot->tts_isnull, tuple->tts_isnull, sizeof(bool) * kOutboxColumns);
+  ExecStoreVirtualTuple(slot);
+  EState* estate = CreateExecutorState();
+  ResultRelInfo* result = makeNode(ResultRelInfo);
+  InitResultRelInfo(result, outbox, 1, nullptr, 0);
+  ExecOpenIndices(result, false);
+
+  table_tuple_insert(outbox, slot, GetCurrentCommandId(true), 0, nullptr);
 #if PG_VERSION_NUM >= 160000
   ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL, false);
 #else
   ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
 #endif
+
+  ExecCloseIndices(result);
+  ExecDropSingleTupleTableSlot(slot);
+  FreeExecutorState(estate);
+}
+
+int OutboxSlotAt(TimestampTz now) {
+  return static_cast<int>(now / (kOutboxSlotSeconds * USECS_PER_SEC) % kOutboxSlots);
 }
 
 }  // namespace
 
-int CurrentOutboxSlot() {
-  return static_cast<int>(GetCurrentTimestamp() / (kOutboxSlotSeconds * USECS_PER_SEC) %
-                          kOutboxSlots);
-}
+int CurrentOutboxSlot() { return OutboxSlotAt(GetCurrentTimestamp()); }
 
 int64 DrawSeq(const CapturePlan& plan) {
   GetTopFullTransactionId();
@@ -100,25 +137,21 @@ int64 DrawSeq(const CapturePlan& plan) {
 }
 
 void WriteEvent(const CapturePlan& plan, const OutboxEvent& event, int64 seq) {
-  const Relation outbox = table_open(plan.outbox.slots[CurrentOutboxSlot()], RowExclusiveLock);
+  const TimestampTz now = GetCurrentTimestamp();
+  const int slot = OutboxSlotAt(now);
+  const Relation outbox = table_open(plan.outbox.slots[slot], RowExclusiveLock);
   if (RelationGetNumberOfAttributes(outbox) != kOutboxColumns) {
     ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
                     errmsg("apex_saga's library and its tables are of different versions"),
                     errhint("Run ALTER EXTENSION apex_saga UPDATE.")));
   }
-  TupleTableSlot* slot = table_slot_create(outbox, nullptr);
-  EState* estate = CreateExecutorState();
-  ResultRelInfo* result = makeNode(ResultRelInfo);
-  InitResultRelInfo(result, outbox, 1, nullptr, 0);
-  ExecOpenIndices(result, false);
-
-  FillSlot(slot, plan, event, seq);
-  table_tuple_insert(outbox, slot, GetCurrentCommandId(true), 0, nullptr);
-  if (result->ri_NumIndices > 0) InsertIntoIndexes(result, slot, estate);
-
-  ExecCloseIndices(result);
-  ExecDropSingleTupleTableSlot(slot);
-  FreeExecutorState(estate);
+  const OutboxTable& table = *FindOutboxTable(slot, outbox);
+  FillSlot(table.tuple, plan, event, seq, now);
+  if (table.plain) {
+    InsertDirectly(table, outbox);
+  } else {
+    InsertByExecutor(outbox, table.tuple);
+  }
   table_close(outbox, NoLock);
   apex_wakeup_note_capture();
 }

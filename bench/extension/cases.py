@@ -1,0 +1,142 @@
+"""The rows of the table: each measures its sides in turn and says what it found."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from measure import interleave, seconds
+from world import World
+
+UUIDS = 2_000_000
+ROWS = 200_000
+TIMELINE_ROWS = 1_000_000
+UPDATED_ROWS = 50_000
+CLIENTS = 8
+QUERIES = 200
+
+_COLUMNS = "title, source, body, user_id, created_at, embedding"
+_FLOATS = ", ".join(["random()::real"] * 32)
+_GENERATED = (
+    "SELECT 'Title of document number ' || i, 'https://example.org/' || i, repeat(md5(i::text), 7) || '.', i % 1000, "
+    f"clock_timestamp(), ARRAY[{_FLOATS}] FROM generate_series(1, {ROWS}) i"
+)
+_COPIED = f"SELECT {_COLUMNS} FROM stock"
+_EMBEDDING = "{" + ",".join(f"0.{i:03d}457" for i in range(1, 33)) + "}"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table. `ratio` is what `goal` is about; reached says whether it holds."""
+
+    what: str
+    reference: str
+    goal: str
+    here: str
+    ratio: str
+    reached: bool
+
+
+def uuid7(world: World, rounds: int) -> Iterator[Line]:
+    def count(function: str) -> float:
+        query = f"SELECT count({function}()) FROM generate_series(1, {UUIDS})"
+        return seconds(lambda: world.session.execute(query))
+
+    functions = ["bench_empty", "bench_uuid7_unpooled", "gen_random_uuid", "uuid7"]
+    found = interleave(rounds, {name: lambda name=name: count(name) for name in functions})
+    faster, slower = found["bench_uuid7_unpooled"] / found["uuid7"], found["uuid7"] / found["bench_empty"]
+    yield Line(
+        "count(uuid7()) over 2M rows",
+        "empty 0.17 s; pg_uuidv7 2.0 s",
+        "≥ 7x as fast as pg_uuidv7's method, ≤ 1.7x empty",
+        f"uuid7 {found['uuid7']:.2f} s; empty {found['bench_empty']:.2f} s; pg_uuidv7's method "
+        f"{found['bench_uuid7_unpooled']:.2f} s; gen_random_uuid {found['gen_random_uuid']:.2f} s",
+        f"{faster:.1f}x as fast, {slower:.2f}x empty",
+        faster >= 7 and slower <= 1.7,
+    )
+
+
+def single_inserts(world: World, rounds: int, run_seconds: int) -> Iterator[Line]:
+    def rate(table: str) -> float:
+        world.empty()
+        values = f"'Title of a document', 'https://example.org/a', repeat('0123456789abcdef', 14), 7, now(), '{_EMBEDDING}'"
+        return world.pgbench(f"INSERT INTO {table} ({_COLUMNS}) VALUES ({values});", run_seconds, CLIENTS)
+
+    found = interleave(rounds, {name: lambda name=name: rate(name) for name in ("plain", "handmade", "attached")})
+    kept = found["attached"] / found["plain"]
+    yield Line(
+        f"single-row INSERT, {CLIENTS} clients",
+        "no trigger 12,900-14,000/s; PL/pgSQL 10,500-11,500/s",
+        "≥ 93 % of no trigger",
+        f"no trigger {found['plain']:,.0f}/s; PL/pgSQL {found['handmade']:,.0f}/s; attached {found['attached']:,.0f}/s",
+        f"{kept:.0%} (PL/pgSQL {found['handmade'] / found['plain']:.0%})",
+        kept >= 0.93,
+    )
+
+
+def bulk_inserts(world: World, rounds: int) -> Iterator[Line]:
+    def load(table: str, rows: str) -> float:
+        world.empty()
+        return seconds(lambda: world.session.execute(f"INSERT INTO {table} ({_COLUMNS}) {rows}"))
+
+    for what, rows, reference in (
+        ("made by the SELECT", _GENERATED, "no trigger 1.1-1.4 s; PL/pgSQL 3.5-4.3 s"),
+        ("copied from a table", _COPIED, ""),
+    ):
+        sides = {name: lambda name=name, rows=rows: load(name, rows) for name in ("plain", "handmade", "attached")}
+        found = interleave(rounds, sides)
+        ratio = found["attached"] / found["plain"]
+        yield Line(
+            f"INSERT ... SELECT of 200,000 rows, {what}",
+            reference,
+            "≤ 1.5x no trigger",
+            f"no trigger {found['plain']:.2f} s; PL/pgSQL {found['handmade']:.2f} s; attached {found['attached']:.2f} s",
+            f"{ratio:.2f}x (PL/pgSQL {found['handmade'] / found['plain']:.2f}x)",
+            ratio <= 1.5,
+        )
+
+
+def unmapped_updates(world: World, rounds: int) -> Iterator[Line]:
+    world.empty()
+    for table in ("plain", "handmade", "attached"):
+        world.session.execute(f"INSERT INTO {table} ({_COLUMNS}) {_COPIED} LIMIT {UPDATED_ROWS}")
+    events = "SELECT count(*) FROM apex.outbox"
+    before = world.session.execute(events).fetchone()
+
+    def update(table: str) -> float:
+        world.session.execute(f"VACUUM {table}")
+        return seconds(lambda: world.session.execute(f"UPDATE {table} SET views = views + 1"))
+
+    found = interleave(rounds, {name: lambda name=name: update(name) for name in ("plain", "handmade", "attached")})
+    ratio = found["attached"] / found["plain"]
+    silent = world.session.execute(events).fetchone() == before
+    yield Line(
+        "UPDATE that changes no mapped column, 50,000 rows",
+        "",
+        "≤ 1.05x no trigger, no event",
+        f"no trigger {found['plain']:.2f} s; PL/pgSQL {found['handmade']:.2f} s; attached {found['attached']:.2f} s",
+        f"{ratio:.2f}x (PL/pgSQL {found['handmade'] / found['plain']:.2f}x), {'no event' if silent else 'EVENTS'}",
+        ratio <= 1.05 and silent,
+    )
+
+
+def time_ranges(world: World) -> Iterator[Line]:
+    queries = {
+        "newest 10": "SELECT * FROM timeline ORDER BY id DESC LIMIT 10",
+        "last hour": "SELECT * FROM timeline WHERE uuid7_between(id, now() - interval '1 hour', now())",
+        "next page": "SELECT * FROM timeline WHERE id > (SELECT uuid7_lower_bound(now() - interval '3 days')) "
+        "ORDER BY id LIMIT 50",
+    }
+    for name, query in queries.items():
+        plan = "\n".join(row[0] for row in world.session.execute(f"EXPLAIN {query}").fetchall())
+        by_index = "Seq Scan" not in plan and "timeline_pkey" in plan
+        ms = 1000 * statistics.median(
+            seconds(lambda query=query: world.session.execute(query).fetchall()) for _ in range(QUERIES)
+        )
+        yield Line(
+            f"{name} of 1M rows by uuid7 key",
+            "the requirement is 50 ms",
+            "≤ 1 ms, by index",
+            f"{ms:.2f} ms",
+            "index" if by_index else f"not by index:\n{plan}",
+            ms <= 1 and by_index,
+        )
