@@ -105,5 +105,9 @@ DELETE FROM breaking WHERE id = 3;
 COMMIT;
 SELECT op, key, before, after, error FROM apex.outbox WHERE relation = 'breaking'::regclass ORDER BY seq;
 
+-- Keys and images are laid out byte for byte as PostgreSQL lays them out.
+SELECT count(*) > 10 AS many, bool_and(record_image_eq(ROW (key, before, after), ROW (key::text::jsonb, before::text::jsonb, after::text::jsonb))) AS same
+  FROM apex.outbox WHERE relation IN ('value_of'::regclass, 'breaking'::regclass);
+
 SELECT apex.detach('value_of'), apex.detach('breaking');
 DROP SCHEMA encoding_test CASCADE;

@@ -37,25 +37,17 @@ void FailKey(RowImage* row, const PlanColumn& column, const char* problem) {
   row->key_error = row->error;
 }
 
-const Jsonb* Finish(JsonWriter* writer, JsonbIteratorToken end) {
-  return JsonbValueToJsonb(pushJsonbValue(&writer->state, end, nullptr));
-}
-
 const Jsonb* NullKey(int count) {
-  JsonWriter writer{};
-  JsonbValue null;
-  null.type = jbvNull;
-  pushJsonbValue(&writer.state, WJB_BEGIN_ARRAY, nullptr);
-  for (int i = 0; i < count; i++) pushJsonbValue(&writer.state, WJB_ELEM, &null);
-  return Finish(&writer, WJB_END_ARRAY);
+  JsonWriter writer = StartWriting(count);
+  for (int i = 0; i < count; i++) writer.values[i].type = jbvNull;
+  return BuildArray(writer.values, count);
 }
 
 // A part of the key that cannot be written is null there, so that every event has a key of the
 // right length.
 const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, HeapTuple tuple,
                        TupleDesc descriptor) {
-  JsonWriter writer{};
-  pushJsonbValue(&writer.state, WJB_BEGIN_ARRAY, nullptr);
+  JsonWriter writer = StartWriting(count);
   for (int i = 0; i < count; i++) {
     const PlanColumn& column = columns[i];
     const Attribute attribute =
@@ -65,13 +57,12 @@ const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, Heap
     FailKey(row, column, writer.problem);
     return NullKey(count);
   }
-  return Finish(&writer, WJB_END_ARRAY);
+  return BuildArray(writer.values, count);
 }
 
 const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
                          TupleDesc descriptor) {
-  JsonWriter writer{};
-  pushJsonbValue(&writer.state, WJB_BEGIN_OBJECT, nullptr);
+  JsonWriter writer = StartWriting(plan.column_count);
   for (int i = 0; i < plan.column_count; i++) {
     const PlanColumn& column = plan.columns[i];
     if (column.problem != nullptr) {
@@ -79,13 +70,12 @@ const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple
       return nullptr;
     }
     const Attribute attribute = Get(row, column, tuple, descriptor);
-    PushName(&writer, column.name);
-    if (!PushValue(&writer, column.type, attribute.value, attribute.is_null, WJB_VALUE)) {
+    if (!PushValue(&writer, column.type, attribute.value, attribute.is_null)) {
       Fail(row, column, writer.problem);
       return nullptr;
     }
   }
-  return Finish(&writer, WJB_END_OBJECT);
+  return BuildObject(plan.layout, writer.values);
 }
 
 const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple tuple,

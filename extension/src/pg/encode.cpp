@@ -73,36 +73,40 @@ bool TakeRoom(JsonWriter* writer, Size bytes) {
   return false;
 }
 
-bool Push(JsonWriter* writer, JsonbIteratorToken token, JsonbValue* value) {
-  pushJsonbValue(&writer->state, token, value);
+bool Push(JsonWriter* writer, JsonbValue* value) {
+  if (writer->nested != nullptr) {
+    pushJsonbValue(&writer->nested, WJB_ELEM, value);
+  } else {
+    writer->values[writer->count++] = *value;
+  }
   return true;
 }
 
-bool PushNull(JsonWriter* writer, JsonbIteratorToken token) {
+bool PushNull(JsonWriter* writer) {
   if (!TakeRoom(writer, 0)) return false;
   JsonbValue json;
   json.type = jbvNull;
-  return Push(writer, token, &json);
+  return Push(writer, &json);
 }
 
-bool PushBool(JsonWriter* writer, bool value, JsonbIteratorToken token) {
+bool PushBool(JsonWriter* writer, bool value) {
   if (!TakeRoom(writer, 0)) return false;
   JsonbValue json;
   json.type = jbvBool;
   json.val.boolean = value;
-  return Push(writer, token, &json);
+  return Push(writer, &json);
 }
 
-bool PushNumber(JsonWriter* writer, Numeric number, JsonbIteratorToken token) {
+bool PushNumber(JsonWriter* writer, Numeric number) {
   if (!TakeRoom(writer, VARSIZE_ANY(number))) return false;
   JsonbValue json;
   json.type = jbvNumeric;
   json.val.numeric = number;
-  return Push(writer, token, &json);
+  return Push(writer, &json);
 }
 
 // `text` has to stay where it is until the image is finished.
-bool PushString(JsonWriter* writer, const char* text, Size length, JsonbIteratorToken token) {
+bool PushString(JsonWriter* writer, const char* text, Size length) {
   if (!TakeRoom(writer, length)) return false;
   // Only here can a database hold bytes that no client encoding will take.
   if (GetDatabaseEncoding() == PG_SQL_ASCII &&
@@ -114,17 +118,17 @@ bool PushString(JsonWriter* writer, const char* text, Size length, JsonbIterator
   json.type = jbvString;
   json.val.string.val = const_cast<char*>(text);
   json.val.string.len = static_cast<int>(length);
-  return Push(writer, token, &json);
+  return Push(writer, &json);
 }
 
-bool PushString(JsonWriter* writer, const char* text, JsonbIteratorToken token) {
-  return PushString(writer, text, strlen(text), token);
+bool PushString(JsonWriter* writer, const char* text) {
+  return PushString(writer, text, strlen(text));
 }
 
-bool PushVarlenaText(JsonWriter* writer, Datum value, JsonbIteratorToken token) {
+bool PushVarlenaText(JsonWriter* writer, Datum value) {
   if (toast_raw_datum_size(value) > kImageBytesMax) return TakeRoom(writer, kImageBytesMax);
   text* string = DatumGetTextPP(value);
-  return PushString(writer, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string), token);
+  return PushString(writer, VARDATA_ANY(string), VARSIZE_ANY_EXHDR(string));
 }
 
 int64 IntegerOf(Oid type, Datum value) {
@@ -150,22 +154,37 @@ char* FloatText(Oid type, Datum value) {
 // A whole number keeps a fraction, 1e20 becomes 100000000000000000000.0, so that no JSON reader
 // takes it for an integer and then for one that is too large. Numbers in JSON have no negative
 // zero.
-bool PushFloat(JsonWriter* writer, Oid type, Datum value, JsonbIteratorToken token) {
+bool PushFloat(JsonWriter* writer, Oid type, Datum value) {
   char* text = FloatText(type, value);
   const double number = type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value);
-  if (!std::isfinite(number)) return PushString(writer, text, token);
+  if (!std::isfinite(number)) return PushString(writer, text);
   Datum numeric = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
                                       ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
   if (number == std::floor(number))
     numeric = DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(1));
-  return PushNumber(writer, DatumGetNumeric(numeric), token);
+  return PushNumber(writer, DatumGetNumeric(numeric));
 }
 
 // Years beyond four digits and before year 1 (astronomical: 1 BC is 0000) are written with as many
-// digits as they need.
-int WriteDate(char* buffer, int year, int month, int day) {
-  return snprintf(buffer, kTimeTextBytesMax, "%s%04d-%02d-%02d", year < 0 ? "-" : "",
-                  year < 0 ? -year : year, month, day);
+// digits as they need. Returns the end of what it wrote.
+char* WriteDate(char* buffer, int year, int month, int day) {
+  if (year < 0) *buffer++ = '-';
+  buffer = pg_ultostr_zeropad(buffer, static_cast<uint32>(year < 0 ? -year : year), 4);
+  *buffer++ = '-';
+  buffer = pg_ultostr_zeropad(buffer, static_cast<uint32>(month), 2);
+  *buffer++ = '-';
+  return pg_ultostr_zeropad(buffer, static_cast<uint32>(day), 2);
+}
+
+char* WriteTime(char* buffer, const pg_tm& tm, fsec_t microseconds) {
+  *buffer++ = 'T';
+  buffer = pg_ultostr_zeropad(buffer, static_cast<uint32>(tm.tm_hour), 2);
+  *buffer++ = ':';
+  buffer = pg_ultostr_zeropad(buffer, static_cast<uint32>(tm.tm_min), 2);
+  *buffer++ = ':';
+  buffer = pg_ultostr_zeropad(buffer, static_cast<uint32>(tm.tm_sec), 2);
+  *buffer++ = '.';
+  return pg_ultostr_zeropad(buffer, static_cast<uint32>(microseconds), 6);
 }
 
 const char* DateText(DateADT date) {
@@ -174,7 +193,7 @@ const char* DateText(DateADT date) {
   int year, month, day;
   j2date(date + POSTGRES_EPOCH_JDATE, &year, &month, &day);
   char* text = static_cast<char*>(palloc(kTimeTextBytesMax));
-  WriteDate(text, year, month, day);
+  *WriteDate(text, year, month, day) = '\0';
   return text;
 }
 
@@ -187,21 +206,33 @@ const char* TimestampText(Timestamp timestamp, const char* suffix) {
   fsec_t microseconds;
   if (timestamp2tm(timestamp, nullptr, &tm, &microseconds, nullptr, nullptr) != 0) return nullptr;
   char* text = static_cast<char*>(palloc(kTimeTextBytesMax));
-  const int length = WriteDate(text, tm.tm_year, tm.tm_mon, tm.tm_mday);
-  snprintf(text + length, kTimeTextBytesMax - length, "T%02d:%02d:%02d.%06d%s", tm.tm_hour,
-           tm.tm_min, tm.tm_sec, static_cast<int>(microseconds), suffix);
+  char* end = WriteDate(text, tm.tm_year, tm.tm_mon, tm.tm_mday);
+  strcpy(WriteTime(end, tm, microseconds), suffix);
   return text;
 }
 
-bool PushTimestamp(JsonWriter* writer, Timestamp timestamp, const char* suffix,
-                   JsonbIteratorToken token) {
+char* UuidText(Datum value) {
+  static constexpr char kHex[] = "0123456789abcdef";
+  char* text = static_cast<char*>(palloc(kUuidTextBytes + 1));
+  char* out = text;
+  for (int i = 0; i < UUID_LEN; i++) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) *out++ = '-';
+    const unsigned char byte = DatumGetUUIDP(value)->data[i];
+    *out++ = kHex[byte >> 4];
+    *out++ = kHex[byte & 0x0f];
+  }
+  *out = '\0';
+  return text;
+}
+
+bool PushTimestamp(JsonWriter* writer, Timestamp timestamp, const char* suffix) {
   const char* text = TimestampText(timestamp, suffix);
-  if (text != nullptr) return PushString(writer, text, token);
+  if (text != nullptr) return PushString(writer, text);
   writer->problem = "the timestamp is out of range";
   return false;
 }
 
-bool PushJsonb(JsonWriter* writer, Datum value, JsonbIteratorToken token) {
+bool PushJsonb(JsonWriter* writer, Datum value) {
   if (toast_raw_datum_size(value) > kImageBytesMax) return TakeRoom(writer, kImageBytesMax);
   Jsonb* jsonb = DatumGetJsonbP(value);
   if (!TakeRoom(writer, VARSIZE(jsonb))) return false;
@@ -215,35 +246,32 @@ bool PushJsonb(JsonWriter* writer, Datum value, JsonbIteratorToken token) {
     json.val.binary.data = &jsonb->root;
     json.val.binary.len = static_cast<int>(VARSIZE(jsonb) - VARHDRSZ);
   }
-  return Push(writer, token, &json);
+  return Push(writer, &json);
 }
 
-bool PushOther(JsonWriter* writer, const ValueType& type, Datum value, JsonbIteratorToken token) {
+bool PushOther(JsonWriter* writer, const ValueType& type, Datum value) {
   if (type.length == -1 && toast_raw_datum_size(value) > kImageBytesMax)
     return TakeRoom(writer, kImageBytesMax);
-  return PushString(writer, OidOutputFunctionCall(type.output, value), token);
+  return PushString(writer, OidOutputFunctionCall(type.output, value));
 }
 
-bool PushScalar(JsonWriter* writer, const ValueType& type, Datum value, JsonbIteratorToken token) {
+bool PushScalar(JsonWriter* writer, const ValueType& type, Datum value) {
   switch (type.kind) {
-    case Kind::kBool: return PushBool(writer, DatumGetBool(value), token);
-    case Kind::kInt:
-      return PushNumber(writer, int64_to_numeric(IntegerOf(type.type, value)), token);
-    case Kind::kFloat: return PushFloat(writer, type.type, value, token);
+    case Kind::kBool: return PushBool(writer, DatumGetBool(value));
+    case Kind::kInt: return PushNumber(writer, int64_to_numeric(IntegerOf(type.type, value)));
+    case Kind::kFloat: return PushFloat(writer, type.type, value);
     case Kind::kNumeric:
-      return PushString(writer, DatumGetCString(DirectFunctionCall1(numeric_out, value)), token);
-    case Kind::kUuid:
-      return PushString(writer, DatumGetCString(DirectFunctionCall1(uuid_out, value)),
-                        kUuidTextBytes, token);
+      return PushString(writer, DatumGetCString(DirectFunctionCall1(numeric_out, value)));
+    case Kind::kUuid: return PushString(writer, UuidText(value), kUuidTextBytes);
     case Kind::kText:
-    case Kind::kJson: return PushVarlenaText(writer, value, token);
-    case Kind::kJsonb: return PushJsonb(writer, value, token);
-    case Kind::kTimestamptz: return PushTimestamp(writer, DatumGetTimestampTz(value), "Z", token);
-    case Kind::kTimestamp: return PushTimestamp(writer, DatumGetTimestamp(value), "", token);
-    case Kind::kDate: return PushString(writer, DateText(DatumGetDateADT(value)), token);
+    case Kind::kJson: return PushVarlenaText(writer, value);
+    case Kind::kJsonb: return PushJsonb(writer, value);
+    case Kind::kTimestamptz: return PushTimestamp(writer, DatumGetTimestampTz(value), "Z");
+    case Kind::kTimestamp: return PushTimestamp(writer, DatumGetTimestamp(value), "");
+    case Kind::kDate: return PushString(writer, DateText(DatumGetDateADT(value)));
     case Kind::kOther: break;
   }
-  return PushOther(writer, type, value, token);
+  return PushOther(writer, type, value);
 }
 
 struct ArrayElements {
@@ -253,11 +281,22 @@ struct ArrayElements {
   int next;
 };
 
+// The array that was collected becomes one value of what is around it.
+bool PushFinished(JsonWriter* writer, JsonbValue* array) {
+  writer->nested = nullptr;
+  Jsonb* jsonb = JsonbValueToJsonb(array);
+  JsonbValue json;
+  json.type = jbvBinary;
+  json.val.binary.data = &jsonb->root;
+  json.val.binary.len = static_cast<int>(VARSIZE(jsonb) - VARHDRSZ);
+  return Push(writer, &json);
+}
+
 // One dimension of an array; inner dimensions are arrays of their own.
 bool PushDimension(JsonWriter* writer, const ValueType& type, const ArrayType* array, int dimension,
                    ArrayElements* elements) {
   const bool innermost = dimension + 1 == ARR_NDIM(array);
-  pushJsonbValue(&writer->state, WJB_BEGIN_ARRAY, nullptr);
+  pushJsonbValue(&writer->nested, WJB_BEGIN_ARRAY, nullptr);
   for (int i = 0; i < ARR_DIMS(array)[dimension]; i++) {
     if (!innermost) {
       if (!TakeRoom(writer, 0) || !PushDimension(writer, type, array, dimension + 1, elements))
@@ -266,21 +305,21 @@ bool PushDimension(JsonWriter* writer, const ValueType& type, const ArrayType* a
     }
     const int element = elements->next++;
     const bool done = elements->nulls[element]
-                          ? PushNull(writer, WJB_ELEM)
-                          : PushScalar(writer, type, elements->values[element], WJB_ELEM);
+                          ? PushNull(writer)
+                          : PushScalar(writer, type, elements->values[element]);
     if (!done) return false;
   }
-  pushJsonbValue(&writer->state, WJB_END_ARRAY, nullptr);
-  return true;
+  JsonbValue* finished = pushJsonbValue(&writer->nested, WJB_END_ARRAY, nullptr);
+  return dimension > 0 || PushFinished(writer, finished);
 }
 
 bool PushArray(JsonWriter* writer, const ValueType& type, Datum value) {
   if (toast_raw_datum_size(value) > kImageBytesMax) return TakeRoom(writer, kImageBytesMax);
   ArrayType* array = DatumGetArrayTypeP(value);
   if (ARR_NDIM(array) == 0) {
-    pushJsonbValue(&writer->state, WJB_BEGIN_ARRAY, nullptr);
-    pushJsonbValue(&writer->state, WJB_END_ARRAY, nullptr);
-    return TakeRoom(writer, 0);
+    pushJsonbValue(&writer->nested, WJB_BEGIN_ARRAY, nullptr);
+    JsonbValue* finished = pushJsonbValue(&writer->nested, WJB_END_ARRAY, nullptr);
+    return TakeRoom(writer, 0) && PushFinished(writer, finished);
   }
   // A bitmap of NULLs takes an eighth of a byte each; the image does not, so that the count is
   // checked as well.
@@ -317,34 +356,32 @@ const char* KindName(const ValueType& type) {
   return type.is_array ? psprintf("%s[]", NameOf(type.kind)) : pstrdup(NameOf(type.kind));
 }
 
-bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null,
-               JsonbIteratorToken token) {
-  if (is_null) return PushNull(writer, token);
+JsonWriter StartWriting(int values_max) {
+  JsonWriter writer{};
+  writer.values =
+      static_cast<JsonbValue*>(palloc(sizeof(JsonbValue) * static_cast<Size>(values_max + 1)));
+  return writer;
+}
+
+bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null) {
+  if (is_null) return PushNull(writer);
   if (type.is_array) return PushArray(writer, type, value);
-  return PushScalar(writer, type, value, token);
+  return PushScalar(writer, type, value);
 }
 
 bool PushKeyValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null) {
-  if (is_null || type.is_array) return PushValue(writer, type, value, is_null, WJB_ELEM);
+  if (is_null || type.is_array) return PushValue(writer, type, value, is_null);
   switch (type.kind) {
-    case Kind::kBool: return PushString(writer, DatumGetBool(value) ? "true" : "false", WJB_ELEM);
-    case Kind::kFloat: return PushString(writer, FloatText(type.type, value), WJB_ELEM);
+    case Kind::kBool: return PushString(writer, DatumGetBool(value) ? "true" : "false");
+    case Kind::kFloat: return PushString(writer, FloatText(type.type, value));
     case Kind::kJsonb: {
       Jsonb* jsonb = DatumGetJsonbP(value);
       return PushString(writer,
                         JsonbToCString(nullptr, &jsonb->root, static_cast<int>(VARSIZE(jsonb))),
                         WJB_ELEM);
     }
-    default: return PushScalar(writer, type, value, WJB_ELEM);
+    default: return PushScalar(writer, type, value);
   }
-}
-
-void PushName(JsonWriter* writer, const char* name) {
-  JsonbValue json;
-  json.type = jbvString;
-  json.val.string.val = const_cast<char*>(name);
-  json.val.string.len = static_cast<int>(strlen(name));
-  pushJsonbValue(&writer->state, WJB_KEY, &json);
 }
 
 int PinOutputSettings() {

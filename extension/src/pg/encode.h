@@ -56,22 +56,23 @@ ValueType DescribeType(Oid type);
 /// The contract's name of a type, for instance "text[]". Allocated.
 const char* KindName(const ValueType& type);
 
-/// Collects one jsonb object or array. `problem` is set by the first value that could not be
-/// encoded.
+/// Collects the values of one jsonb object or array. `problem` is set by the first value that could
+/// not be encoded.
 struct JsonWriter {
-  JsonbParseState* state;
+  JsonbValue* values;  ///< Room for each value that will be appended.
+  int count;
+  JsonbParseState* nested;  ///< Not NULL while an array inside is collected.
   Size bytes;
   const char* problem;
 };
 
+JsonWriter StartWriting(int values_max);
+
 /// Appends one value. False, with writer->problem set, when it cannot be encoded.
-bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null,
-               JsonbIteratorToken token);
+bool PushValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null);
 
 /// Appends one value of a key: integers as numbers, everything else as text.
 bool PushKeyValue(JsonWriter* writer, const ValueType& type, Datum value, bool is_null);
-
-void PushName(JsonWriter* writer, const char* name);
 
 enum class EmbeddingKind : uint8 { kNone, kReal, kDouble, kVector };
 

@@ -159,6 +159,13 @@ void NoteOutput(CapturePlan* plan, const PlanColumn* columns, int count) {
   }
 }
 
+ObjectLayout LayOutNames(const PlanColumn* columns, int count) {
+  const char** names =
+      static_cast<const char**>(palloc(sizeof(char*) * static_cast<Size>(count + 1)));
+  for (int i = 0; i < count; i++) names[i] = columns[i].name;
+  return LayOut(names, count);
+}
+
 OutboxOids FindOutbox(Oid schema) {
   OutboxOids outbox{};
   outbox.sequence = get_relname_relid("outbox_seq", schema);
@@ -176,6 +183,7 @@ void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple map
   Jsonb* spec = DatumGetJsonbPCopy(heap_getattr(mapping, kMappingSpec, descriptor, &is_null));
   plan->key = ResolveColumns(relation, root, &spec->root, "key", &plan->key_count);
   plan->columns = ResolveColumns(relation, root, &spec->root, "columns", &plan->column_count);
+  plan->layout = LayOutNames(plan->columns, plan->column_count);
   const Datum aggregate_relation = heap_getattr(mapping, kMappingAggregate, descriptor, &is_null);
   if (JsonbContainer* aggregate = Child(&spec->root, "aggregate");
       aggregate != nullptr && !is_null) {

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "pg/encode.h"
+#include "pg/encode_jsonb.h"
 
 extern "C" {
 #include "utils/rel.h"
@@ -37,6 +38,7 @@ struct CapturePlan {
   PlanColumn* key;
   int column_count;
   PlanColumn* columns;
+  ObjectLayout layout;     ///< Of the columns' names.
   Oid aggregate_relation;  ///< 0: a row is its own aggregate.
   PlanColumn aggregate;
   EmbeddingKind embedding_kind;  ///< kNone: nothing to capture, or a problem.
