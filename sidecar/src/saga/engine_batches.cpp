@@ -115,6 +115,7 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
   }
   const std::shared_ptr<Split> split = batch->split;
   if (batch->groups.size() == 1) {
+    batch->split = nullptr;  // Until it is sent again: the two would keep each other alive.
     split->refused.push_back(batch);
     return PartAnswered(split);
   }
@@ -172,6 +173,7 @@ void Engine::SendAgain(const std::shared_ptr<Split>& split) {
   split->proven = true;
   for (const BatchPtr& batch : std::exchange(split->refused, {})) {
     ++split->outstanding;
+    batch->split = split;
     batch->step(split->store).state = StepState::kIdle;
     batches_.emplace(batch->id, batch);
   }
