@@ -32,19 +32,20 @@ bool SameToastPointer(Datum a, Datum b) {
          memcmp(left, right, VARSIZE_EXTERNAL(left)) == 0;
 }
 
-bool SameValue(const PlanColumn& column, HeapTuple before, HeapTuple after, TupleDesc descriptor) {
+bool SameValue(const PlanColumn& column, const RowValues& before, const RowValues& after,
+               TupleDesc descriptor) {
   if (column.attribute == InvalidAttrNumber) return true;
-  bool before_null, after_null;
-  const Datum old_value = heap_getattr(before, column.attribute, descriptor, &before_null);
-  const Datum new_value = heap_getattr(after, column.attribute, descriptor, &after_null);
-  if (before_null || after_null) return before_null == after_null;
-  const Form_pg_attribute form = TupleDescAttr(descriptor, column.attribute - 1);
+  const int index = column.attribute - 1;
+  if (before.nulls[index] || after.nulls[index]) return before.nulls[index] == after.nulls[index];
+  const Datum old_value = before.values[index];
+  const Datum new_value = after.values[index];
+  const Form_pg_attribute form = TupleDescAttr(descriptor, index);
   if (form->attlen == -1 && SameToastPointer(old_value, new_value)) return true;
   return datum_image_eq(old_value, new_value, form->attbyval, form->attlen);
 }
 
-bool SameValues(const PlanColumn* columns, int count, HeapTuple before, HeapTuple after,
-                TupleDesc descriptor) {
+bool SameValues(const PlanColumn* columns, int count, const RowValues& before,
+                const RowValues& after, TupleDesc descriptor) {
   for (int i = 0; i < count; i++) {
     if (!SameValue(columns[i], before, after, descriptor)) return false;
   }
@@ -89,15 +90,18 @@ const bytea* OldEmbedding(const RowImage& before) {
   return none;
 }
 
-void CaptureUpdate(const CapturePlan& plan, Relation relation, HeapTuple before, HeapTuple after) {
+void CaptureUpdate(const CapturePlan& plan, Relation relation, HeapTuple old_tuple,
+                   HeapTuple new_tuple) {
   const TupleDesc descriptor = RelationGetDescr(relation);
+  const RowValues before = TakeApart(old_tuple, descriptor);
+  const RowValues after = TakeApart(new_tuple, descriptor);
   const bool same_columns = SameValues(plan.columns, plan.column_count, before, after, descriptor);
   const bool same_embedding = SameValue(plan.embedding, before, after, descriptor);
   if (same_columns && same_embedding) return;
 
-  const CommandId command = CommandOf(relation, after, false);
-  const RowImage old_row = EncodeRow(plan, before, descriptor);
-  const RowImage new_row = EncodeRow(plan, after, descriptor);
+  const CommandId command = CommandOf(relation, new_tuple, false);
+  const RowImage old_row = EncodeRow(plan, before);
+  const RowImage new_row = EncodeRow(plan, after);
   if (!SameValues(plan.key, plan.key_count, before, after, descriptor)) {
     CaptureDelete(plan, old_row, command);
     CaptureInsert(plan, new_row, command);
@@ -148,10 +152,10 @@ void Capture(const TriggerData* trigger) {
   if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
     CaptureUpdate(plan, relation, trigger->tg_trigtuple, trigger->tg_newtuple);
   } else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event)) {
-    CaptureInsert(plan, EncodeRow(plan, trigger->tg_trigtuple, descriptor),
+    CaptureInsert(plan, EncodeRow(plan, TakeApart(trigger->tg_trigtuple, descriptor)),
                   CommandOf(relation, trigger->tg_trigtuple, false));
   } else {
-    CaptureDelete(plan, EncodeRow(plan, trigger->tg_trigtuple, descriptor),
+    CaptureDelete(plan, EncodeRow(plan, TakeApart(trigger->tg_trigtuple, descriptor)),
                   CommandOf(relation, trigger->tg_trigtuple, true));
   }
 }

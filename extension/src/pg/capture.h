@@ -21,8 +21,17 @@ struct RowImage {
   const PlanColumn* reached;  ///< The column that was encoded last.
 };
 
+/// A row's columns, taken apart once for everything that looks at them.
+struct RowValues {
+  Datum* values;
+  bool* nulls;
+};
+
+/// In memory of the current context; values by reference point into the tuple.
+RowValues TakeApart(HeapTuple tuple, TupleDesc descriptor);
+
 /// Never raises for what a value holds: that becomes `error`. (Out of memory and cancelling do
 /// raise.)
-RowImage EncodeRow(const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor);
+RowImage EncodeRow(const CapturePlan& plan, const RowValues& values);
 
 }  // namespace apex::pg

@@ -105,7 +105,7 @@ OutboxEvent MakeEvent(char op, const RowImage& row) {
 int64 WriteRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot* found) {
   bool should_free;
   const HeapTuple tuple = ExecFetchSlotHeapTuple(found, false, &should_free);
-  const RowImage row = EncodeRow(plan, tuple, RelationGetDescr(relation));
+  const RowImage row = EncodeRow(plan, TakeApart(tuple, RelationGetDescr(relation)));
   OutboxEvent event = MakeEvent('R', row);
   event.error = row.error;
   event.after = row.image;
@@ -117,7 +117,7 @@ int64 WriteRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot*
 
 int64 WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& key, int64 seq) {
   TupleTableSlot* slot = MakeSearchSlot(plan, relation, key);
-  const RowImage row = EncodeRow(plan, ExecCopySlotHeapTuple(slot), RelationGetDescr(relation));
+  const RowImage row = EncodeRow(plan, RowValues{slot->tts_values, slot->tts_isnull});
   OutboxEvent event = MakeEvent('D', row);
   event.error = row.key_error;
   WriteEvent(plan, event, seq);

@@ -16,11 +16,10 @@ struct Attribute {
   bool is_null;
 };
 
-Attribute Get(RowImage* row, const PlanColumn& column, HeapTuple tuple, TupleDesc descriptor) {
+Attribute Get(RowImage* row, const PlanColumn& column, const RowValues& values) {
   row->reached = &column;
-  Attribute attribute{};
-  attribute.value = heap_getattr(tuple, column.attribute, descriptor, &attribute.is_null);
-  return attribute;
+  const int index = column.attribute - 1;
+  return {values.values[index], values.nulls[index]};
 }
 
 const char* Explain(const PlanColumn& column, const char* problem) {
@@ -45,13 +44,13 @@ const Jsonb* NullKey(int count) {
 
 // A part of the key that cannot be written is null there, so that every event has a key of the
 // right length.
-const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, HeapTuple tuple,
-                       TupleDesc descriptor) {
+const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count,
+                       const RowValues& values) {
   JsonWriter writer = StartWriting(count);
   for (int i = 0; i < count; i++) {
     const PlanColumn& column = columns[i];
     const Attribute attribute =
-        column.problem == nullptr ? Get(row, column, tuple, descriptor) : Attribute{0, true};
+        column.problem == nullptr ? Get(row, column, values) : Attribute{0, true};
     if (column.problem != nullptr) FailKey(row, column, column.problem);
     if (PushKeyValue(&writer, column.type, attribute.value, attribute.is_null)) continue;
     FailKey(row, column, writer.problem);
@@ -60,8 +59,7 @@ const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count, Heap
   return BuildArray(writer.values, count);
 }
 
-const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
-                         TupleDesc descriptor) {
+const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, const RowValues& values) {
   JsonWriter writer = StartWriting(plan.column_count);
   for (int i = 0; i < plan.column_count; i++) {
     const PlanColumn& column = plan.columns[i];
@@ -69,7 +67,7 @@ const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple
       Fail(row, column, column.problem);
       return nullptr;
     }
-    const Attribute attribute = Get(row, column, tuple, descriptor);
+    const Attribute attribute = Get(row, column, values);
     if (!PushValue(&writer, column.type, attribute.value, attribute.is_null)) {
       Fail(row, column, writer.problem);
       return nullptr;
@@ -78,11 +76,10 @@ const Jsonb* EncodeImage(RowImage* row, const CapturePlan& plan, HeapTuple tuple
   return BuildObject(plan.layout, writer.values);
 }
 
-const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
-                             TupleDesc descriptor) {
+const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, const RowValues& values) {
   if (plan.embedding.problem != nullptr) Fail(row, plan.embedding, plan.embedding.problem);
   if (plan.embedding_kind == EmbeddingKind::kNone) return nullptr;
-  const Attribute attribute = Get(row, plan.embedding, tuple, descriptor);
+  const Attribute attribute = Get(row, plan.embedding, values);
   if (attribute.is_null) return nullptr;
   const char* problem = nullptr;
   const bytea* packed = PackEmbedding(plan.embedding_kind, attribute.value, &problem);
@@ -90,26 +87,24 @@ const bytea* EncodeEmbedding(RowImage* row, const CapturePlan& plan, HeapTuple t
   return packed;
 }
 
-void EncodeAggregate(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
-                     TupleDesc descriptor) {
+void EncodeAggregate(RowImage* row, const CapturePlan& plan, const RowValues& values) {
   if (!OidIsValid(plan.aggregate_relation)) return;
   if (plan.aggregate.problem != nullptr) {
     Fail(row, plan.aggregate, plan.aggregate.problem);
     return;
   }
-  if (Get(row, plan.aggregate, tuple, descriptor).is_null) return;
-  row->aggregate_key = EncodeKey(row, &plan.aggregate, 1, tuple, descriptor);
+  if (Get(row, plan.aggregate, values).is_null) return;
+  row->aggregate_key = EncodeKey(row, &plan.aggregate, 1, values);
 }
 
 // The key comes first, so that it is there whatever happens to the rest. Not inlined, so that what
 // it wrote to *row before an ERROR is there for EncodeGuarded.
-pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, HeapTuple tuple,
-                             TupleDesc descriptor) {
+pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, const RowValues& values) {
   const int level = plan.pins_output ? PinOutputSettings() : 0;
-  row->key = EncodeKey(row, plan.key, plan.key_count, tuple, descriptor);
-  EncodeAggregate(row, plan, tuple, descriptor);
-  row->image = EncodeImage(row, plan, tuple, descriptor);
-  row->embedding = EncodeEmbedding(row, plan, tuple, descriptor);
+  row->key = EncodeKey(row, plan.key, plan.key_count, values);
+  EncodeAggregate(row, plan, values);
+  row->image = EncodeImage(row, plan, values);
+  row->embedding = EncodeEmbedding(row, plan, values);
   if (plan.pins_output) RestoreOutputSettings(level);
 }
 
@@ -121,14 +116,14 @@ bool MustRaise(const ErrorData* error) {
 // Output functions of user-defined types can raise anything, and only a subtransaction makes it
 // legitimate to go on after an ERROR. It costs no transaction id, since nothing is written inside.
 // Rows of built-in types never come here.
-void EncodeGuarded(RowImage* row, const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+void EncodeGuarded(RowImage* row, const CapturePlan& plan, const RowValues& values) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
   BeginInternalSubTransaction(nullptr);
   MemoryContextSwitchTo(context);
   PG_TRY();
   {
-    EncodeParts(row, plan, tuple, descriptor);
+    EncodeParts(row, plan, values);
     ReleaseCurrentSubTransaction();
     MemoryContextSwitchTo(context);
     CurrentResourceOwner = owner;
@@ -153,12 +148,21 @@ void EncodeGuarded(RowImage* row, const CapturePlan& plan, HeapTuple tuple, Tupl
 
 }  // namespace
 
-RowImage EncodeRow(const CapturePlan& plan, HeapTuple tuple, TupleDesc descriptor) {
+RowValues TakeApart(HeapTuple tuple, TupleDesc descriptor) {
+  const Size columns = static_cast<Size>(descriptor->natts);
+  RowValues row{};
+  row.values = static_cast<Datum*>(palloc(columns * (sizeof(Datum) + sizeof(bool))));
+  row.nulls = reinterpret_cast<bool*>(row.values + columns);
+  heap_deform_tuple(tuple, descriptor, row.values, row.nulls);
+  return row;
+}
+
+RowImage EncodeRow(const CapturePlan& plan, const RowValues& values) {
   RowImage row{};
   if (plan.guarded) {
-    EncodeGuarded(&row, plan, tuple, descriptor);
+    EncodeGuarded(&row, plan, values);
   } else {
-    EncodeParts(&row, plan, tuple, descriptor);
+    EncodeParts(&row, plan, values);
   }
   if (row.error != nullptr) {
     row.image = nullptr;
