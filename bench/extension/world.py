@@ -85,7 +85,12 @@ class World:
 
 
 class Listener:
-    """Stands for the sidecar: it waits for the wake-up and asks for the next one, in a thread of its own."""
+    """Stands for the sidecar: it waits for the wake-up, is busy for a while, and asks for the next one.
+
+    The sidecar asks when it has delivered what there was, which takes it longer than this.
+    """
+
+    _BUSY_SECONDS = 0.05
 
     def __init__(self, dsn: str) -> None:
         self._session = psycopg.connect(dsn, autocommit=True)
@@ -105,3 +110,4 @@ class Listener:
             self._session.execute("SELECT apex.arm()")
             for _ in self._session.notifies(timeout=0.5, stop_after=1):
                 self.woken += 1
+            self._ending.wait(self._BUSY_SECONDS)
