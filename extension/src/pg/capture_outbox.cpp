@@ -84,7 +84,9 @@ void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& 
 }
 
 void InsertDirectly(const OutboxTable& table, Relation outbox) {
-  table_tuple_insert(outbox, table.tuple, GetCurrentCommandId(true), 0, nullptr);
+  // Only rollbacks leave room in the outbox, and TRUNCATE takes it: looking for it is not worth it.
+  table_tuple_insert(outbox, table.tuple, GetCurrentCommandId(true), TABLE_INSERT_SKIP_FSM,
+                     nullptr);
   Datum values[INDEX_MAX_KEYS];
   bool nulls[INDEX_MAX_KEYS];
   for (int i = 0; i < table.index_count; i++) {
