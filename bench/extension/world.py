@@ -55,13 +55,17 @@ class World:
             self.session.execute("ALTER TABLE attached ENABLE TRIGGER USER")
         self.session.execute("CHECKPOINT")
 
-    def pgbench(self, script: str, seconds: int, clients: int) -> float:
-        """Transactions a second."""
+    def pgbench(self, script: str, seconds: int, clients: int, settings: str = "") -> float:
+        """Transactions a second; `settings` are given to every session as the server's options."""
         file = _BUILD / "transaction.sql"
         file.write_text(script)
         command = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", str(file)]
         ran = subprocess.run(
-            command, env={**os.environ, **self.cluster.variables}, capture_output=True, text=True, check=True
+            command,
+            env={**os.environ, **self.cluster.variables, "PGOPTIONS": settings},
+            capture_output=True,
+            text=True,
+            check=True,
         )
         found = _TPS.search(ran.stdout)
         if found is None:
