@@ -87,7 +87,7 @@ BEGIN ATOMIC
     'outbox_bytes', jsonb_build_array(pg_total_relation_size('apex.outbox_0'), pg_total_relation_size('apex.outbox_1'),
                                       pg_total_relation_size('apex.outbox_2')),
     'pipelines', coalesce(jsonb_agg(jsonb_build_object(
-      'pipeline', p.name, 'leader', p.leader, 'epoch', p.epoch,
+      'pipeline', p.name, 'leader', CASE WHEN p.heartbeat > '-infinity' THEN p.leader END, 'epoch', p.epoch,
       'heartbeat_age_seconds', round(extract(epoch FROM clock_timestamp() - nullif(p.heartbeat, '-infinity')), 3),
       'backlog', pending.events,
       'oldest_event_age_seconds', round(extract(epoch FROM clock_timestamp() - pending.oldest), 3),
