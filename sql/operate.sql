@@ -143,6 +143,9 @@ SELECT count(*) >= 0 AS reads FROM apex.failed_sagas;
 SELECT apex.refresh('item', '1') > 0 AS drawn;
 SELECT apex.status() IS NOT NULL AS status;
 SELECT epoch > 0 AS leads FROM apex.lead('operate_test', 'regress', 60000);
+SELECT apex.resign('operate_test', epoch) FROM apex.pipeline WHERE name = 'operate_test';
+SELECT p ->> 'leader' AS leader, p ->> 'heartbeat_age_seconds' AS age
+  FROM apex.status() s, jsonb_array_elements(s -> 'pipelines') p WHERE p ->> 'pipeline' = 'operate_test';
 SELECT apex.rotate();
 SELECT count(*) FROM item;
 INSERT INTO apex.outbox SELECT * FROM apex.outbox;
