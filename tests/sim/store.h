@@ -26,7 +26,7 @@ using Request = std::variant<saga::Evict, saga::Write, saga::Probe, saga::Undo>;
 /// What befalls a request on its way.
 enum class Fate {
   kArrives,
-  kUnavailable,  ///< Refused for now.
+  kUnavailable,  ///< Not served; asking later may help.
   kLost,         ///< Times out unseen.
   kAnswerLost,   ///< Times out after the store applied it.
   kCutShort,  ///< Times out after the store applied a part; where the store is transactional, none.
