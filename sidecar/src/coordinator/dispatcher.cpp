@@ -146,7 +146,7 @@ saga::Time Dispatcher::Now() const {
 
 void Dispatcher::PerformAll(std::vector<saga::Action> actions) {
   for (saga::Action& action : actions) {
-    std::visit([this](auto&& asked) { Perform(std::move(asked)); }, std::move(action));
+    std::visit([this](auto& asked) { Perform(std::move(asked)); }, action);
   }
 }
 

@@ -85,7 +85,7 @@ std::string OneLine(std::string_view text) {
 
 }  // namespace
 
-StoreError Classify(std::string operation, std::string_view sqlstate, std::string message) {
+StoreError Classify(std::string operation, std::string_view sqlstate, std::string_view message) {
   StoreError error{Store::kPostgres,           std::move(operation),
                    ErrorKind::kUnknownOutcome, std::string(kConnectionFailure),
                    Trimmed(message),           std::nullopt};

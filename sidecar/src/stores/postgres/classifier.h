@@ -10,7 +10,7 @@ namespace apex::postgres {
 
 /// An error that the server reported to a statement. An empty `sqlstate` means that the connection
 /// went away instead: then nobody knows whether a commit went through.
-StoreError Classify(std::string operation, std::string_view sqlstate, std::string message);
+StoreError Classify(std::string operation, std::string_view sqlstate, std::string_view message);
 
 /// libpq's message about a connection that was not made, with verbose errors switched on: it holds
 /// the SQLSTATE when the server answered at all. Never of unknown outcome, since nothing was asked

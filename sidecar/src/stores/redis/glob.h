@@ -35,8 +35,8 @@ class PatternSet {
 
  private:
   struct Hash : std::hash<std::string_view> {
-    using is_transparent =
-        void;  // NOLINT(readability-identifier-naming): the standard library asks for this name.
+    // NOLINTNEXTLINE(readability-identifier-naming): the standard library asks for this name.
+    using is_transparent = void;
   };
   using ByRun = std::unordered_map<std::string, std::vector<size_t>, Hash, std::equal_to<>>;
 
