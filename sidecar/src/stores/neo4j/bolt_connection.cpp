@@ -293,7 +293,7 @@ Result<Value> BoltConnection::Route(std::string_view database, const Address& se
   return *table;
 }
 
-Result<Value> BoltConnection::Call(std::string message, std::string_view operation,
+Result<Value> BoltConnection::Call(std::string_view message, std::string_view operation,
                                    Deadline deadline) {
   std::string flush;
   AppendChunked(message, flush);

@@ -100,7 +100,7 @@ class BoltConnection {
   Status Authenticate(const Address& address, const Uri& uri, const Credentials& credentials,
                       Deadline deadline);
   /// Sends a message of its own and reads its one answer.
-  Result<packstream::Value> Call(std::string message, std::string_view operation,
+  Result<packstream::Value> Call(std::string_view message, std::string_view operation,
                                  Deadline deadline);
   Status Send(std::string_view bytes, Deadline deadline);
   Result<Answer> Receive(Deadline deadline);

@@ -93,7 +93,7 @@ Status QdrantStore::PrepareCollection(const TableMapping& mapping, bool is_missi
                                       Deadline deadline) {
   const std::string& name = mapping.vector->collection;
   if (is_missing) {
-    const Status created = client_.CreateCollection(CreateRequest(*mapping.vector), deadline);
+    Status created = client_.CreateCollection(CreateRequest(*mapping.vector), deadline);
     if (!created.ok()) return created;
     // Somebody else may have made it meanwhile, another way.
     auto info = client_.GetCollection(name, deadline);
