@@ -12,7 +12,7 @@ built=build/extension-pg$major
 
 same=yes
 cmp -s "$built/apex_saga.so" "$library/apex_saga.so" || same=no
-for file in extension/apex_saga.control "$built"/apex_saga--*.sql extension/sql/apex_saga--*--*.sql; do
+for file in extension/apex_saga.control "$built"/apex_saga--*.sql extension/sql/released/*.sql; do
   [ ! -e "$file" ] || cmp -s "$file" "$share/$(basename "$file")" || same=no
 done
 [ "$same" = no ] || exit 0

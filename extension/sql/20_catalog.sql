@@ -11,7 +11,7 @@ CREATE TABLE apex.mapping (
   pipeline text NOT NULL,
   active boolean NOT NULL DEFAULT true,
   on_failure text NOT NULL,
-  handler regprocedure,
+  handler text,
   spec jsonb NOT NULL,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   aggregate regclass

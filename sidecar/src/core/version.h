@@ -3,6 +3,6 @@
 
 namespace apex {
 
-inline constexpr const char* kVersion = "1.0.0";
+inline constexpr const char* kVersion = "1.1.0";
 
 }  // namespace apex

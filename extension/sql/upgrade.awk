@@ -1,0 +1,31 @@
+# Makes an upgrade script of its hand-written part and the install source: awk -f upgrade.awk 1.0--1.1.sql 00_schema.sql ...
+#
+# What the source can say again on a database that has it is taken from there: functions, views and triggers are replaced,
+# comments, rights and what a dump takes along are said anew. Tables, changed signatures and all that went away are in the
+# hand-written part, which is to have this line where everything else comes:
+#   -- [the functions of this version]
+FNR == 1 { source++ }
+
+source == 1 {
+  if ($0 == "-- [the functions of this version]") place = "behind"
+  part[place] = part[place] $0 "\n"
+  next
+}
+
+source > 1 && !inside {
+  inside = /^(CREATE (FUNCTION|PROCEDURE|VIEW|TRIGGER)|COMMENT ON|GRANT|REVOKE|SELECT pg_catalog.pg_extension_config_dump)/
+  sub(/^CREATE/, "CREATE OR REPLACE")
+}
+
+inside {
+  statements = statements $0 "\n"
+  if (gsub(/\$\$/, "&") % 2) quoted = !quoted
+  if (/^BEGIN ATOMIC$/) atomic = 1
+  if (/^END;$/) atomic = 0
+  if (/;$/ && !quoted && !atomic) inside = 0
+}
+
+END {
+  if (place == "") { print "upgrade.awk: " ARGV[1] " has no line for the functions" > "/dev/stderr"; exit 1 }
+  printf "%s%s%s", part[""], statements, part["behind"]
+}
