@@ -17,7 +17,7 @@ CREATE TABLE apex.mapping (
   aggregate regclass
 );
 CREATE UNIQUE INDEX mapping_active ON apex.mapping (relation) WHERE active;
-COMMENT ON TABLE apex.mapping IS 'How attached tables are mapped. A row is never changed except to become inactive: events name the one they were captured under.';
+COMMENT ON TABLE apex.mapping IS 'How attached tables are mapped. A row never changes what it maps: events name the one they were captured under.';
 COMMENT ON COLUMN apex.mapping.relation IS 'The attached table; of a partitioned table the parent';
 COMMENT ON COLUMN apex.mapping.relation_oid IS 'Its oid, as outbox rows name it';
 COMMENT ON COLUMN apex.mapping.pipeline IS 'The pipeline that carries its events';
@@ -27,8 +27,8 @@ COMMENT ON COLUMN apex.mapping.handler IS 'NULL in version 1.0';
 COMMENT ON COLUMN apex.mapping.spec IS 'The mapping with everything resolved when the table was attached';
 COMMENT ON COLUMN apex.mapping.aggregate IS 'The table whose row is the aggregate; NULL: a row is its own';
 
--- A dump names tables, and a restore gives them other oids and columns other numbers. A column that was renamed between
--- attach and dump is not found again; its events then say so.
+-- A dump names tables, and a restore gives them other oids and columns other numbers. A column is found by the name that
+-- apex.follow_renames has noted, or else by that of apex.attach; the events of one that is not found say so.
 CREATE FUNCTION apex.adopt_mapping() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -45,14 +45,15 @@ BEGIN
   FOREACH part IN ARRAY ARRAY['key', 'columns'] LOOP
     SELECT jsonb_agg(c || jsonb_build_object('attnum', coalesce(a.attnum, missing)) ORDER BY place) INTO columns
       FROM jsonb_array_elements(NEW.spec -> part) WITH ORDINALITY AS every(c, place)
-      LEFT JOIN pg_attribute a ON a.attrelid = NEW.relation AND a.attname = c ->> 'column' AND NOT a.attisdropped;
+      LEFT JOIN pg_attribute a ON a.attrelid = NEW.relation AND a.attname = coalesce(c ->> 'renamed_to', c ->> 'column') AND NOT a.attisdropped;
     NEW.spec := jsonb_set(NEW.spec, ARRAY[part], columns);
   END LOOP;
   FOREACH part IN ARRAY ARRAY['embedding', 'aggregate'] LOOP
     CONTINUE WHEN jsonb_typeof(NEW.spec -> part) IS DISTINCT FROM 'object';
     NEW.spec := jsonb_set(NEW.spec, ARRAY[part, 'attnum'], to_jsonb(coalesce(
       (SELECT a.attnum::int FROM pg_attribute a
-        WHERE a.attrelid = NEW.relation AND a.attname = NEW.spec -> part ->> 'column' AND NOT a.attisdropped), missing)));
+        WHERE a.attrelid = NEW.relation AND NOT a.attisdropped
+          AND a.attname = coalesce(NEW.spec -> part ->> 'renamed_to', NEW.spec -> part ->> 'column')), missing)));
   END LOOP;
   IF NEW.aggregate IS NOT NULL THEN
     NEW.spec := jsonb_set(NEW.spec, '{aggregate,relation}', to_jsonb(NEW.aggregate::oid::bigint));
@@ -65,6 +66,7 @@ REVOKE ALL ON FUNCTION apex.adopt_mapping() FROM PUBLIC;
 
 CREATE TRIGGER adopt_mapping BEFORE INSERT ON apex.mapping
   FOR EACH ROW EXECUTE FUNCTION apex.adopt_mapping();
+ALTER TABLE apex.mapping ENABLE ALWAYS TRIGGER adopt_mapping;
 
 -- A mapping whose table was dropped would come back as a number that may be some other table's.
 SELECT pg_catalog.pg_extension_config_dump('apex.mapping', 'WHERE relation::oid IN (SELECT oid FROM pg_catalog.pg_class)');

@@ -143,15 +143,11 @@ COMMENT ON FUNCTION apex.check_options(text, regprocedure, boolean, text) IS 'Re
 CREATE FUNCTION apex.create_triggers(relation regclass) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-  part regclass;
 BEGIN
   EXECUTE format('CREATE TRIGGER apex_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION apex.capture()', relation);
   -- ALWAYS: what logical replication applies here is a committed change like any other.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER apex_capture', relation);
-  FOR part IN SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) LOOP
-    EXECUTE format('CREATE TRIGGER apex_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION apex.refuse_truncate()', part);
-  END LOOP;
+  PERFORM apex.guard_truncate(relation);
 END
 $$;
 COMMENT ON FUNCTION apex.create_triggers(regclass) IS 'Creates apex_capture and apex_truncate, the latter on each partition, too';
@@ -201,7 +197,6 @@ CREATE FUNCTION apex.detach_table(relation regclass, purge boolean) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  part regclass;
   label jsonb;
   dependent regclass;
 BEGIN
@@ -225,9 +220,7 @@ BEGIN
   END IF;
   UPDATE apex.mapping m SET active = false WHERE m.relation = detach_table.relation AND m.active;
   EXECUTE format('DROP TRIGGER IF EXISTS apex_capture ON %s', relation);
-  FOR part IN SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) LOOP
-    EXECUTE format('DROP TRIGGER IF EXISTS apex_truncate ON %s', part);
-  END LOOP;
+  PERFORM apex.unguard_truncate(relation);
 END
 $$;
 COMMENT ON FUNCTION apex.detach_table(regclass, boolean) IS 'What apex.detach does once it has checked that the caller owns the table';

@@ -136,6 +136,7 @@ COMMENT ON FUNCTION apex.start_cursor() IS 'Gives a new pipeline a cursor before
 
 CREATE TRIGGER start_cursor BEFORE INSERT ON apex.pipeline
   FOR EACH ROW EXECUTE FUNCTION apex.start_cursor();
+ALTER TABLE apex.pipeline ENABLE ALWAYS TRIGGER start_cursor;
 
 -- ---- Leadership ----
 

@@ -1,7 +1,7 @@
 # Makes an upgrade script of its hand-written part and the install source: awk -f upgrade.awk 1.0--1.1.sql 00_schema.sql ...
 #
 # What the source can say again on a database that has it is taken from there: functions, views and triggers are replaced,
-# comments, rights and what a dump takes along are said anew. Tables, changed signatures and all that went away are in the
+# event triggers made anew, comments, rights and what a dump takes along said anew. Tables, changed signatures and all that went away are in the
 # hand-written part, which is to have this line where everything else comes:
 #   -- [the functions of this version]
 FNR == 1 { source++ }
@@ -13,8 +13,10 @@ source == 1 {
 }
 
 source > 1 && !inside {
-  inside = /^(CREATE (FUNCTION|PROCEDURE|VIEW|TRIGGER)|COMMENT ON|GRANT|REVOKE|SELECT pg_catalog.pg_extension_config_dump)/
-  sub(/^CREATE/, "CREATE OR REPLACE")
+  inside = /^CREATE (FUNCTION|PROCEDURE|VIEW|TRIGGER|EVENT TRIGGER) / || /^(COMMENT ON|GRANT|REVOKE) / ||
+    /^ALTER EVENT TRIGGER / || /^ALTER TABLE .* ENABLE ALWAYS TRIGGER / || /^SELECT pg_catalog.pg_extension_config_dump/
+  if (/^CREATE EVENT TRIGGER /) statements = statements "DROP EVENT TRIGGER IF EXISTS " $4 ";\n"
+  else sub(/^CREATE/, "CREATE OR REPLACE")
 }
 
 inside {

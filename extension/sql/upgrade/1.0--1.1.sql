@@ -2,3 +2,7 @@
 ALTER TABLE apex.mapping ALTER COLUMN handler TYPE text;
 
 -- [the functions of this version]
+
+-- Columns that were renamed under the old version.
+UPDATE apex.mapping m SET spec = apex.with_present_names(m.relation, m.spec)
+ WHERE m.active AND m.spec <> apex.with_present_names(m.relation, m.spec);
