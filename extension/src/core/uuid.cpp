@@ -1,8 +1,6 @@
 #include "core/uuid.h"
 
-#include <bit>
 #include <cstddef>
-#include <cstring>
 
 namespace apex {
 namespace {
@@ -18,13 +16,6 @@ Uuid Filled(std::uint8_t byte) {
   return uuid;
 }
 
-// As one store: the id is read back in one piece, and bytes written one by one would have to settle
-// first.
-void StoreBigEndian(std::uint64_t value, std::uint8_t* out) {
-  if constexpr (std::endian::native == std::endian::little) value = __builtin_bswap64(value);
-  std::memcpy(out, &value, sizeof(value));
-}
-
 int HexDigit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -33,17 +24,6 @@ int HexDigit(char c) {
 }
 
 }  // namespace
-
-Uuid MakeUuid7(std::uint64_t tick, std::uint64_t tail) {
-  const std::uint64_t ms = tick >> kTickFractionBits;
-  const std::uint64_t fraction = tick & (kTickFractions - 1);
-  const std::uint64_t high = (ms << 16) | (std::uint64_t{kVersion7} << 12) | fraction;
-  const std::uint64_t low = (std::uint64_t{kVariantRfc9562} << 56) | (tail & kUuid7TailMax);
-  Uuid uuid;
-  StoreBigEndian(high, uuid.data());
-  StoreBigEndian(low, uuid.data() + sizeof(high));
-  return uuid;
-}
 
 std::uint64_t TickOfUnixMicroseconds(std::int64_t unix_us) {
   const auto ms = static_cast<std::uint64_t>(unix_us / kMicrosecondsPerMs);

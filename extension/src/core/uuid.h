@@ -3,7 +3,9 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -23,8 +25,22 @@ inline constexpr std::uint64_t kTickFractions = std::uint64_t{1} << kTickFractio
 /// The low 62 bits behind the variant, `rand_b`.
 inline constexpr std::uint64_t kUuid7TailMax = (std::uint64_t{1} << 62) - 1;
 
-/// `tick` below 2^60 and `tail` up to kUuid7TailMax, put together with version and variant.
-Uuid MakeUuid7(std::uint64_t tick, std::uint64_t tail);
+/// `tick` below 2^60 and `tail` up to kUuid7TailMax, put together with version and variant. Each
+/// half is one store: the id is read back in one piece, and bytes written one by one would have to
+/// settle first.
+inline Uuid MakeUuid7(std::uint64_t tick, std::uint64_t tail) {
+  constexpr std::uint64_t kVersion = std::uint64_t{7} << 12;
+  constexpr std::uint64_t kVariant = std::uint64_t{0b10} << 62;
+  const std::uint64_t ms = tick >> kTickFractionBits;
+  std::uint64_t halves[2] = {ms << 16 | kVersion | (tick & (kTickFractions - 1)),
+                             kVariant | (tail & kUuid7TailMax)};
+  if constexpr (std::endian::native == std::endian::little) {
+    for (std::uint64_t& half : halves) half = __builtin_bswap64(half);
+  }
+  Uuid uuid;
+  std::memcpy(uuid.data(), halves, sizeof(halves));
+  return uuid;
+}
 
 /// The tick of a microsecond of the Unix epoch, at most that of kUuid7MsMax and not negative. Keeps
 /// the order.

@@ -20,6 +20,14 @@
 
 namespace apex {
 
+/// The tick of a nanosecond of the Unix epoch; times before 1970 count as 1970.
+inline std::uint64_t TickOfUnixNanoseconds(std::int64_t unix_ns) {
+  constexpr std::uint64_t kNanosecondsPerMs = 1'000'000;
+  const auto ns = static_cast<std::uint64_t>(unix_ns < 0 ? 0 : unix_ns);
+  return (ns / kNanosecondsPerMs) << kTickFractionBits |
+         (ns % kNanosecondsPerMs) * kTickFractions / kNanosecondsPerMs;
+}
+
 /// Fills a buffer with bytes of a cryptographically secure generator; false when it cannot.
 using FillRandom = bool (*)(void* buffer, std::size_t bytes);
 
@@ -31,7 +39,15 @@ class RandomPool {
   constexpr explicit RandomPool(FillRandom fill) : fill_(fill) {}
 
   /// 64 fresh random bits for this process; nothing when the source fails.
-  std::optional<std::uint64_t> Take(std::int64_t process_id);
+  std::optional<std::uint64_t> Take(std::int64_t process_id) {
+    if (words_left_ == 0 || process_id_ != process_id) [[unlikely]] {
+      if (!Refill(process_id)) return std::nullopt;
+    }
+    std::uint64_t& word = words_[--words_left_];
+    const std::uint64_t taken = word;
+    word = 0;
+    return taken;
+  }
 
  private:
   // 2 KB: asking OpenSSL costs a microsecond whatever the size, which is then 4 ns an id.
@@ -63,5 +79,32 @@ class Uuid7Generator {
   std::uint64_t last_tick_ = 0;
   std::uint64_t last_tail_ = 0;
 };
+
+// Here and not in the .cpp: the call of uuid7() is all that these few instructions are for.
+inline std::optional<Uuid> Uuid7Generator::Next(std::int64_t unix_ns, std::int64_t process_id) {
+  constexpr std::uint64_t kStepMask = (std::uint64_t{1} << 48) - 1;
+  const std::optional<std::uint64_t> random = pool_.Take(process_id);
+  if (!random) [[unlikely]] return std::nullopt;
+  if (process_id_ != process_id) [[unlikely]] {
+    process_id_ = process_id;
+    last_tick_ = 0;
+    last_tail_ = 0;
+  }
+
+  std::uint64_t tick = TickOfUnixNanoseconds(unix_ns);
+  std::uint64_t tail = *random & kUuid7TailMax;
+  if (tick <= last_tick_) {
+    tick = last_tick_;
+    const std::uint64_t grown = last_tail_ + 1 + (*random & kStepMask);
+    if (grown <= kUuid7TailMax) {
+      tail = grown;
+    } else {
+      tick = last_tick_ + 1;
+    }
+  }
+  last_tick_ = tick;
+  last_tail_ = tail;
+  return MakeUuid7(tick, tail);
+}
 
 }  // namespace apex

@@ -27,8 +27,8 @@ namespace apex::pg {
 /// What is left of a C++ exception once it is gone: plain memory, safe to jump over.
 struct CaughtException {
   static constexpr std::size_t kMessageBytesMax = 512;
-  int sqlstate = ERRCODE_INTERNAL_ERROR;
-  char message[kMessageBytesMax] = "unknown C++ exception";
+  int sqlstate;
+  char message[kMessageBytesMax];
 
   void Take(int code, const char* text) noexcept {
     sqlstate = code;
@@ -36,7 +36,23 @@ struct CaughtException {
   }
 };
 
-[[noreturn]] inline void Raise(const CaughtException& caught) {
+/// Describes the exception that is being handled, in memory of which the process has one. It is
+/// neither in Guard()'s frame nor prepared beforehand: every call of every function would pay.
+[[gnu::cold, gnu::noinline]] inline const CaughtException* TakeException() noexcept {
+  static CaughtException caught;
+  try {
+    throw;
+  } catch (const std::bad_alloc&) {
+    caught.Take(ERRCODE_OUT_OF_MEMORY, "out of memory");
+  } catch (const std::exception& exception) {
+    caught.Take(ERRCODE_INTERNAL_ERROR, exception.what());
+  } catch (...) {
+    caught.Take(ERRCODE_INTERNAL_ERROR, "unknown C++ exception");
+  }
+  return &caught;
+}
+
+[[noreturn, gnu::cold]] inline void Raise(const CaughtException& caught) {
   const bool is_defect = caught.sqlstate == ERRCODE_INTERNAL_ERROR;
   ereport(ERROR, (errcode(caught.sqlstate), errmsg("apex_saga: %s", caught.message),
                   is_defect ? errhint("This is a defect of apex_saga. Please report it.") : 0));
@@ -50,17 +66,13 @@ auto Guard(Body body) -> decltype(body()) {
   using Returned = decltype(body());
   static_assert(std::is_void_v<Returned> || std::is_trivially_destructible_v<Returned>);
   static_assert(std::is_trivially_destructible_v<Body>, "an ERROR would jump over the captures");
-  CaughtException caught;
+  const CaughtException* caught;
   try {
     return body();
-  } catch (const std::bad_alloc&) {
-    caught.Take(ERRCODE_OUT_OF_MEMORY, "out of memory");
-  } catch (const std::exception& exception) {
-    caught.Take(ERRCODE_INTERNAL_ERROR, exception.what());
   } catch (...) {
-    // The message that CaughtException starts with says all that is known.
+    caught = TakeException();
   }
-  Raise(caught);
+  Raise(*caught);
 }
 
 }  // namespace apex::pg
