@@ -60,7 +60,7 @@ SELECT * FROM refusal($$SELECT apex.attach('target', apex.graph('Target'))$$);
 
 -- The options.
 SELECT * FROM refusal($$SELECT apex.attach('t')$$);
-SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => 'revert')$$);
+SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => 'call')$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => 'call', handler => 'now'::regproc)$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), handler => 'now'::regproc)$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => 'shrug')$$);

@@ -22,8 +22,8 @@ COMMENT ON COLUMN apex.mapping.relation IS 'The attached table; of a partitioned
 COMMENT ON COLUMN apex.mapping.relation_oid IS 'Its oid, as outbox rows name it';
 COMMENT ON COLUMN apex.mapping.pipeline IS 'The pipeline that carries its events';
 COMMENT ON COLUMN apex.mapping.active IS 'False once the table is detached';
-COMMENT ON COLUMN apex.mapping.on_failure IS 'What happens to a saga that failed for good and was compensated: park';
-COMMENT ON COLUMN apex.mapping.handler IS 'NULL in version 1.0';
+COMMENT ON COLUMN apex.mapping.on_failure IS 'What happens to a saga that failed for good and was compensated: park, revert or call';
+COMMENT ON COLUMN apex.mapping.handler IS 'The function of on_failure call, with its schema and argument types. No regprocedure, which pg_upgrade would refuse';
 COMMENT ON COLUMN apex.mapping.spec IS 'The mapping with everything resolved when the table was attached';
 COMMENT ON COLUMN apex.mapping.aggregate IS 'The table whose row is the aggregate; NULL: a row is its own';
 

@@ -45,7 +45,16 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION apex.cached_columns(regclass, jsonb, jsonb) IS 'The columns that the cache part asks for; NULL: whatever is mapped';
 
-CREATE FUNCTION apex.resolve(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, pipeline text) RETURNS jsonb
+CREATE FUNCTION apex.whole_row_columns(relation regclass) RETURNS jsonb
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT jsonb_agg(apex.column_spec(relation, a.attname, 'the row') ORDER BY a.attnum)
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attgenerated <> 'v';
+END;
+COMMENT ON FUNCTION apex.whole_row_columns(regclass) IS 'The columns that before and after hold when a row may have to be put back: all, the embedding too';
+
+CREATE FUNCTION apex.resolve(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
+                             pipeline text) RETURNS jsonb
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
@@ -71,10 +80,13 @@ BEGIN
       SELECT jsonb_agg(c -> 'column' ORDER BY place) FROM jsonb_array_elements(spec -> 'columns') WITH ORDINALITY AS every(c, place)
        WHERE cached IS NULL OR c ->> 'column' = ANY (cached) OR spec -> 'key' @> jsonb_build_array(jsonb_build_object('column', c -> 'column'))));
   END IF;
+  IF on_failure = 'revert' THEN
+    spec := jsonb_set(spec, '{columns}', apex.whole_row_columns(relation));
+  END IF;
   RETURN spec;
 END
 $$;
-COMMENT ON FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text) IS 'The spec of a mapping';
+COMMENT ON FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text, text) IS 'The spec of a mapping';
 
 -- What a mapping claims for itself alone.
 CREATE FUNCTION apex.claims(spec jsonb, OUT what text, OUT name text) RETURNS SETOF record
@@ -123,13 +135,13 @@ CREATE FUNCTION apex.check_options(on_failure text, handler regprocedure, backfi
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-  IF on_failure IN ('revert', 'call') THEN
-    PERFORM apex.refuse('0A000', format('on_failure => ''%s'' is not supported in version 1.0', on_failure), 'A saga that failed for good is compensated and parked.',
-                        'Use on_failure => ''park'' and look at apex.failed_sagas.');
-  ELSIF on_failure IS DISTINCT FROM 'park' THEN
-    PERFORM apex.refuse('22023', format('on_failure cannot be %s', coalesce(quote_literal(on_failure), 'NULL')), 'There is: park.', 'Leave it out.');
-  ELSIF handler IS NOT NULL THEN
-    PERFORM apex.refuse('0A000', 'handler is not supported in version 1.0', 'It belongs to on_failure => ''call''.', 'Leave it out.');
+  IF coalesce(on_failure, '') NOT IN ('park', 'revert', 'call') THEN
+    PERFORM apex.refuse('22023', format('on_failure cannot be %s', coalesce(quote_literal(on_failure), 'NULL')), 'There are: park, revert, call.', 'Leave it out for park.');
+  ELSIF on_failure = 'call' AND handler IS NULL THEN
+    PERFORM apex.refuse('22023', 'on_failure => ''call'' needs a handler', 'It is the function that is called.',
+                        'Give handler => ''schema.function(uuid, regclass, jsonb, text)''.');
+  ELSIF on_failure <> 'call' AND handler IS NOT NULL THEN
+    PERFORM apex.refuse('22023', format('on_failure => ''%s'' has no handler', on_failure), 'It belongs to on_failure => ''call''.', 'Leave it out.');
   ELSIF backfill IS DISTINCT FROM false THEN
     PERFORM apex.refuse('0A000', 'backfill => true is not supported in version 1.0', 'Rows that are there already are not sent.',
                         'Attach before loading, or call apex.refresh for each row.');
@@ -139,6 +151,31 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apex.check_options(text, regprocedure, boolean, text) IS 'Refuses what version 1.0 cannot do';
+
+CREATE FUNCTION apex.check_on_failure(relation regclass, on_failure text, handler regprocedure, aggregate regclass) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  owner CONSTANT oid := (SELECT c.relowner FROM pg_class c WHERE c.oid = relation);
+  wished text;
+BEGIN
+  IF handler IS NOT NULL AND NOT apex.is_handler(handler) THEN
+    PERFORM apex.refuse('42883', format('%s cannot be a handler', handler), 'A handler is a function of (saga uuid, relation regclass, key jsonb, error text).',
+                        'Its result, if it has one, is not looked at.');
+  ELSIF handler IS NOT NULL AND NOT has_function_privilege(owner, handler::oid, 'EXECUTE') THEN
+    PERFORM apex.refuse('42501', format('permission denied for function %s', handler), 'The handler is called as the table''s owner.',
+                        format('GRANT EXECUTE ON FUNCTION %s TO %s.', handler, owner::regrole));
+  END IF;
+  SELECT m.on_failure INTO wished FROM apex.mapping m WHERE m.active AND m.relation = check_on_failure.aggregate
+                                                     AND m.on_failure <> check_on_failure.on_failure;
+  IF FOUND THEN
+    PERFORM apex.refuse('55000', format('table %s is attached with on_failure => ''%s''', aggregate, wished),
+                        'Rows of an aggregate fail together and are settled together.', format('Give on_failure => ''%s'' here, too.', wished));
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.check_on_failure(regclass, text, regprocedure, regclass) IS
+  'Refuses a handler that could not be called, and another on_failure than the aggregate''s table has';
 
 CREATE FUNCTION apex.create_triggers(relation regclass) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -170,13 +207,14 @@ BEGIN
     PERFORM apex.refuse('42710', format('table %s is already attached', relation), 'A table has one mapping at a time.',
                         'To change its mapping, apex.detach it and attach it again.');
   END IF;
-  spec := apex.resolve(relation, graph, vector, cache, aggregate, pipeline);
+  spec := apex.resolve(relation, graph, vector, cache, aggregate, on_failure, pipeline);
+  PERFORM apex.check_on_failure(relation, on_failure, handler, (spec #>> '{aggregate,relation}')::oid::regclass);
   PERFORM apex.check_clash(relation, spec);
 
   -- Counted before the trigger's lock makes writers wait.
   EXECUTE count_rows INTO rows_there;
-  INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, spec, aggregate)
-    VALUES (relation, relation::oid, pipeline, on_failure, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
+  INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, handler, spec, aggregate)
+    VALUES (relation, relation::oid, pipeline, on_failure, handler::text, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
   INSERT INTO apex.pipeline (name) SELECT pipeline
     WHERE NOT EXISTS (SELECT FROM apex.pipeline p WHERE p.name = attach_table.pipeline) ON CONFLICT DO NOTHING;
   PERFORM apex.create_triggers(relation);
@@ -230,7 +268,7 @@ CREATE FUNCTION apex.attach(relation regclass, graph jsonb DEFAULT NULL, vector 
                             backfill boolean DEFAULT false, pipeline text DEFAULT 'default') RETURNS void
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_attach';
 COMMENT ON FUNCTION apex.attach(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS
-  'Maps a table to Neo4j (apex.graph or apex.edge), Qdrant (apex.vector) and Redis (apex.cache) and captures its changes from the end of this transaction on. aggregate: a foreign key column to the attached table whose row this one belongs to; both are then ordered and compensated together. pipeline: tables joined by aggregate or relationship share one. The caller has to own the table. In version 1.0 on_failure is park and backfill is false. Errors: 42501 not the owner, 42809 no table, 0A000 not supported, 55000 no usable primary key or a referenced table not attached, 42703 unknown column, 42830 no foreign key, 42804 no embedding type, 42710 already attached or a name in use, 22023 any other bad value.';
+  'Maps a table to Neo4j (apex.graph or apex.edge), Qdrant (apex.vector) and Redis (apex.cache) and captures its changes from the end of this transaction on. aggregate: a foreign key column to the attached table whose row this one belongs to; both are then ordered and compensated together. pipeline: tables joined by aggregate or relationship share one. The caller has to own the table. on_failure: what becomes of a saga that failed for good once the stores are as before it: park, revert (its rows are put back, too; whole rows are captured for that) or call (handler is called for each row, as the table''s owner). In version 1.0 backfill is false. Errors: 42501 not the owner, 42809 no table, 0A000 not supported, 55000 no usable primary key or a referenced table not attached, 42703 unknown column, 42830 no foreign key, 42804 no embedding type, 42710 already attached or a name in use, 42883 no handler, 22023 any other bad value.';
 
 CREATE FUNCTION apex.detach(relation regclass, purge boolean DEFAULT false) RETURNS void
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_detach';
@@ -248,9 +286,10 @@ REVOKE ALL ON FUNCTION
   apex.vector_spec(regclass, jsonb), apex.template_columns(text), apex.check_template(regclass, text),
   apex.default_invalidate(regclass, text, jsonb, jsonb), apex.ttl_seconds(jsonb), apex.cache_spec(regclass, jsonb, jsonb, jsonb),
   apex.image_columns(regclass, jsonb, text[]), apex.cached_columns(regclass, jsonb, jsonb),
-  apex.resolve(regclass, jsonb, jsonb, jsonb, name, text), apex.claims(jsonb), apex.replaced_type(jsonb, jsonb),
+  apex.whole_row_columns(regclass), apex.resolve(regclass, jsonb, jsonb, jsonb, name, text, text), apex.claims(jsonb), apex.replaced_type(jsonb, jsonb),
   apex.check_clash(regclass, jsonb),
-  apex.check_options(text, regprocedure, boolean, text), apex.create_triggers(regclass),
+  apex.check_options(text, regprocedure, boolean, text), apex.check_on_failure(regclass, text, regprocedure, regclass),
+  apex.create_triggers(regclass),
   apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text),
   apex.detach_table(regclass, boolean)
 FROM PUBLIC;

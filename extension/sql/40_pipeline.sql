@@ -50,10 +50,14 @@ CREATE TABLE apex.saga (
   error text NOT NULL,
   traceparent text,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  settled_at timestamptz
+  settled_at timestamptz,
+  resolution text CHECK (resolution IN ('reverted', 'called')),
+  resolution_error text
 );
 COMMENT ON TABLE apex.saga IS 'Sagas that failed for good: being compensated, parked, or with a compensation that failed';
 COMMENT ON COLUMN apex.saga.steps IS 'The steps to undo, in the order they ran';
+COMMENT ON COLUMN apex.saga.resolution IS 'What on_failure has done in PostgreSQL besides parking; NULL: nothing';
+COMMENT ON COLUMN apex.saga.resolution_error IS 'Why it could not do what it was to do';
 
 -- A row is parked in one saga at a time: the newest that failed.
 CREATE TABLE apex.saga_row (
@@ -478,21 +482,28 @@ $$;
 COMMENT ON FUNCTION apex.record_failure(text, bigint, jsonb) IS
   'Writes down a failed saga, its events and the images accepted before it, ahead of its compensation; returns what to put back. Repeating it only returns.';
 
+-- The pipeline is locked last: what the user's triggers and functions take their time for must not hold up the heartbeat.
 CREATE FUNCTION apex.settle_failure(pipeline text, epoch bigint, saga uuid, state text) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+  resolved record;
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
-  PERFORM apex.lock_pipeline(settle_failure.pipeline, settle_failure.epoch);
-  UPDATE apex.saga s SET state = settle_failure.state, settled_at = clock_timestamp() WHERE s.id = settle_failure.saga;
-  IF settle_failure.state = 'parked' THEN
+  PERFORM apex.current_pipeline(settle_failure.pipeline, settle_failure.epoch);
+  PERFORM FROM apex.saga s WHERE s.id = settle_failure.saga AND s.state = 'compensating' FOR UPDATE;
+  IF FOUND AND settle_failure.state = 'parked' THEN
+    resolved := apex.resolve_failure(saga);
+    UPDATE apex.saga s SET resolution = resolved.resolution, resolution_error = resolved.problem WHERE s.id = settle_failure.saga;
     UPDATE apex.saga_event e SET before = NULL, after = NULL, embedding = NULL, old_embedding = NULL
      WHERE e.saga = settle_failure.saga;
   END IF;
+  UPDATE apex.saga s SET state = settle_failure.state, settled_at = clock_timestamp() WHERE s.id = settle_failure.saga;
+  PERFORM apex.lock_pipeline(settle_failure.pipeline, settle_failure.epoch);
 END
 $$;
 COMMENT ON FUNCTION apex.settle_failure(text, bigint, uuid, text) IS
-  'Ends a compensation as parked, which erases the images of its events, or compensation_failed';
+  'Ends a compensation as parked, which carries out on_failure and erases the images of the events, or as compensation_failed';
 
 REVOKE ALL ON FUNCTION
   apex.next_xid(), apex.current_history(), apex.start_cursor(),

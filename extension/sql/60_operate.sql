@@ -62,7 +62,8 @@ COMMENT ON VIEW apex.sagas IS 'Sagas that failed for good and are being compensa
 
 CREATE VIEW apex.failed_sagas AS
   SELECT s.id, s.pipeline, s.state, s.relation, s.key, s.failed_step, s.error_type, s.native_code, s.error,
-         (SELECT count(*) FROM apex.saga_row r WHERE r.saga = s.id) AS rows, s.traceparent, s.created_at, s.settled_at
+         (SELECT count(*) FROM apex.saga_row r WHERE r.saga = s.id) AS rows, s.traceparent, s.created_at, s.settled_at,
+         s.resolution, s.resolution_error
     FROM apex.saga s WHERE s.state IN ('parked', 'compensation_failed');
 COMMENT ON VIEW apex.failed_sagas IS
   'Sagas to look at: parked (compensated, the stores are as before) or compensation_failed (some store may not be). Mend the row by an UPDATE, or call apex.retry(id) or apex.discard(id).';

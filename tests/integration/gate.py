@@ -20,6 +20,7 @@ class Gate:
         self._target = (host, port)
         self._lock = threading.Condition()
         self._holding = False
+        self._refusing = False
         self._closed = False
         self._held_bytes = 0
         self._triggers: list[tuple[bytes, Callable[[], None]]] = []
@@ -33,10 +34,16 @@ class Gate:
         with self._lock:
             self._holding = True
 
+    def refuse(self) -> None:
+        """Ends every connection, and new ones as soon as they are made."""
+        with self._lock:
+            self._refusing = True
+        self.cut()
+
     def open(self) -> None:
         """Lets through what was held, and everything after it. Forgets triggers that have not fired."""
         with self._lock:
-            self._holding = False
+            self._holding = self._refusing = False
             self._held_bytes = 0
             self._triggers.clear()
             self._lock.notify_all()
@@ -71,6 +78,11 @@ class Gate:
                 client, _ = self._listener.accept()
             except OSError:
                 return
+            with self._lock:
+                refusing = self._refusing
+            if refusing:
+                _close(client)
+                continue
             try:
                 server = socket.create_connection(self._target)
             except OSError:

@@ -144,7 +144,7 @@ def test_an_upgrade_keeps_mappings_cursors_and_failed_sagas_and_goes_on_capturin
         UPDATE apex.pipeline SET epoch = 7;
     """)
     kept = """SELECT (SELECT jsonb_agg(spec) FROM apex.mapping), (SELECT epoch FROM apex.pipeline), (SELECT last_value FROM apex.outbox_seq),
-                     (SELECT jsonb_agg(to_jsonb(f) - 'created_at') FROM apex.failed_sagas f), (SELECT jsonb_agg(to_jsonb(r)) FROM apex.saga_row r)"""
+                     (SELECT jsonb_agg(jsonb_strip_nulls(to_jsonb(f) - 'created_at')) FROM apex.failed_sagas f), (SELECT jsonb_agg(to_jsonb(r)) FROM apex.saga_row r)"""
     before = session.execute(kept).fetchone()
     session.execute("ALTER EXTENSION apex_saga UPDATE")
     after = session.execute(kept).fetchone()

@@ -5,9 +5,9 @@
 #include "pg/attach.h"
 #include "pg/capture.h"
 #include "pg/guard.h"
+#include "pg/owner.h"
 
 extern "C" {
-#include "access/htup_details.h"
 #include "access/table.h"
 #include "access/tableam.h"
 #include "access/xact.h"
@@ -21,7 +21,6 @@ extern "C" {
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
-#include "utils/syscache.h"
 }
 
 namespace apex::pg {
@@ -182,19 +181,9 @@ int64 Refresh(Oid table, const KeyTexts& key) {
 
 // Types may bring code of the table's owner along, which is to run with the owner's rights.
 int64 RefreshAsOwner(Oid table, const KeyTexts& key) {
-  HeapTuple tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(table));
-  if (!HeapTupleIsValid(tuple)) {
-    ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-                    errmsg("relation with OID %u does not exist", table)));
-  }
-  const Oid owner = reinterpret_cast<Form_pg_class>(GETSTRUCT(tuple))->relowner;
-  ReleaseSysCache(tuple);
-  Oid caller;
-  int security_context;
-  GetUserIdAndSecContext(&caller, &security_context);
-  SetUserIdAndSecContext(owner, security_context | SECURITY_RESTRICTED_OPERATION);
+  const Caller caller = BecomeOwner(table);
   const int64 seq = Refresh(table, key);
-  SetUserIdAndSecContext(caller, security_context);
+  ReturnTo(caller);
   return seq;
 }
 

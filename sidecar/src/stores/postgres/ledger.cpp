@@ -254,14 +254,26 @@ Result<std::vector<RowUndo>> Ledger::ParseUndo(const Rows& rows, Deadline deadli
   return list;
 }
 
+Status Ledger::LimitStatements(std::chrono::milliseconds span, Deadline deadline) {
+  Result<Rows> rows =
+      session_.Query("settle failure", "SELECT set_config('statement_timeout', $1, false)",
+                     {std::to_string(span.count())}, deadline);
+  if (!rows.ok()) return rows.error();
+  return {};
+}
+
 Status Ledger::SettleFailure(const std::string& id, FailureState state, Deadline deadline) {
+  // What the user's handlers and triggers do in there ends well before nobody waits for it any
+  // more: the saga is then parked, where otherwise every leader would begin with it again.
+  if (Status limited = LimitStatements(deadline.remaining() / 2, deadline); !limited.ok())
+    return limited;
   Result<Rows> rows =
       session_.Query("settle failure", "SELECT apex.settle_failure($1, $2, $3, $4)",
                      {options_.pipeline, epoch(), id,
                       state == FailureState::kParked ? "parked" : "compensation_failed"},
                      deadline);
   if (!rows.ok()) return rows.error();
-  return {};
+  return LimitStatements(std::chrono::milliseconds{0}, deadline);
 }
 
 Status Ledger::Rotate(Deadline deadline) {

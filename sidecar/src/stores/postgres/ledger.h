@@ -12,6 +12,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -60,6 +61,8 @@ class Ledger {
   /// Writes down the failure, its events and the images accepted before it; idempotent per id.
   /// Returns what to undo.
   Result<std::vector<RowUndo>> RecordFailure(const FailureRecord& record, Deadline deadline);
+  /// Ends a compensation. A saga that was put back everywhere is reverted or handed to its handler
+  /// in the same transaction, if its table is attached so; what goes wrong there only parks it.
   Status SettleFailure(const std::string& id, FailureState state, Deadline deadline);
 
   /// Empties the part of the outbox that every pipeline has passed, when there is one.
@@ -67,6 +70,8 @@ class Ledger {
 
  private:
   Status Know(int32_t mapping, Deadline deadline);
+  /// How long one statement may take from now on; 0: any time.
+  Status LimitStatements(std::chrono::milliseconds span, Deadline deadline);
   Result<std::vector<RowUndo>> ParseUndo(const Rows& rows, Deadline deadline);
   Status LoadFailures(Leadership& leadership, Deadline deadline);
   std::string epoch() const { return std::to_string(epoch_.load()); }
