@@ -51,7 +51,11 @@ const Jsonb* EncodeKey(RowImage* row, const PlanColumn* columns, int count,
     const PlanColumn& column = columns[i];
     const Attribute attribute =
         column.problem == nullptr ? Get(row, column, values) : Attribute{0, true};
-    if (column.problem != nullptr) FailKey(row, column, column.problem);
+    if (column.problem != nullptr) {
+      FailKey(row, column, column.problem);
+    } else if (attribute.is_null) {
+      FailKey(row, column, "it is NULL in a key");
+    }
     if (PushKeyValue(&writer, column.type, attribute.value, attribute.is_null)) continue;
     FailKey(row, column, writer.problem);
     return NullKey(count);

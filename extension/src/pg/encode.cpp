@@ -377,8 +377,7 @@ bool PushKeyValue(JsonWriter* writer, const ValueType& type, Datum value, bool i
     case Kind::kJsonb: {
       Jsonb* jsonb = DatumGetJsonbP(value);
       return PushString(writer,
-                        JsonbToCString(nullptr, &jsonb->root, static_cast<int>(VARSIZE(jsonb))),
-                        WJB_ELEM);
+                        JsonbToCString(nullptr, &jsonb->root, static_cast<int>(VARSIZE(jsonb))));
     }
     default: return PushScalar(writer, type, value);
   }
@@ -391,7 +390,8 @@ int PinOutputSettings() {
     const char* value;
   } settings[] = {{"bytea_output", "hex"},     {"datestyle", "ISO, YMD"},
                   {"extra_float_digits", "1"}, {"intervalstyle", "postgres"},
-                  {"lc_monetary", "C"},        {"timezone", "UTC"}};
+                  {"lc_monetary", "C"},        {"quote_all_identifiers", "off"},
+                  {"search_path", ""},         {"timezone", "UTC"}};
   for (const auto& setting : settings) {
     set_config_option(setting.name, setting.value, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE,
                       true, 0, false);

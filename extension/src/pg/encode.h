@@ -84,9 +84,9 @@ EmbeddingKind DescribeEmbedding(Oid type);
 /// NaN and infinities pass.
 bytea* PackEmbedding(EmbeddingKind kind, Datum value, const char** problem);
 
-/// Sets what output functions look at (DateStyle, IntervalStyle, TimeZone, ...) and returns the
-/// level to give to RestoreOutputSettings. An ERROR in between is undone by the end of the
-/// (sub)transaction.
+/// Sets what output functions look at (DateStyle, IntervalStyle, TimeZone, search_path, ...) and
+/// returns the level to give to RestoreOutputSettings. An ERROR in between is undone by the end of
+/// the (sub)transaction.
 int PinOutputSettings();
 void RestoreOutputSettings(int level);
 
