@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-containers bench-extension tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench-extension tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,10 @@ check-deep: setup ## check, then clang-tidy, the sanitizers and the long forms o
 	@tools/setup.sh tools/packages-deep.txt
 	@$(PYTHON) tools/check.py --deep
 
+check-matrix: setup ## Tests the extension on PostgreSQL 15, 17 and 18; with ASSERTS=1 on a 15 that checks assertions too; needs root
+	@tools/setup.sh tools/packages-matrix.txt
+	@$(PYTHON) tools/check_matrix.py $(if $(ASSERTS),--asserts)
+
 check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
 	@tools/setup.sh tools/packages-containers.txt
 	@$(PYTHON) tools/check_containers.py
@@ -57,4 +61,5 @@ format: setup ## Formats the C++ sources
 
 clean: quickstart-stop ## Removes everything that was built
 	@$(PYTHON) tools/check_containers.py --remove
+	@$(PYTHON) tools/check_matrix.py --remove
 	rm -rf build

@@ -4,13 +4,16 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from checks.results import Outcome, Result, from_junit, from_regress
 from checks.runner import REPORTS, show_tests, stream, tail
 from stores import Postgres, runtime_directory
 from stores.paths import ROOT
 from stores.stack import Stack
+
+SQL_TESTS = sorted(path.stem for path in (ROOT / "sql").glob("*.sql"))
+ISOLATION_SPECS = sorted(path.stem for path in (ROOT / "tests/isolation/specs").glob("*.spec"))
 
 _CTEST = re.compile(r"Test\s+#\d+: (?P<name>\S+) \.*\**\s*(?P<outcome>Passed|Failed|Exception|Timeout|Not Run|Skipped)")
 _GOOGLETEST = re.compile(r"^\[\s*(?P<outcome>OK|FAILED|SKIPPED)\s*\] (?P<name>\w[\w/]*\.\w[\w/]*)\b.*\(\d+ ms\)$")
@@ -57,16 +60,20 @@ def regress() -> list[Result]:
     Postgres(runtime_directory("regress") / "postgres").remove()  # what an interrupted run left
     cluster = Postgres(runtime_directory("regress") / "postgres")
     cluster.start()
+    command = ["make", "-s", "-C", "extension", "installcheck"]
     try:
         return [
-            *_installcheck("regress", len(list((ROOT / "sql").glob("*.sql"))), cluster),
-            *_installcheck("isolation", len(list((ROOT / "tests/isolation/specs").glob("*.spec"))), cluster),
+            *installcheck("regress", len(SQL_TESTS), [*command, "ISOLATION="], ROOT, cluster.variables),
+            *installcheck("isolation", len(ISOLATION_SPECS), [*command, "REGRESS="], ROOT, cluster.variables),
         ]
     finally:
         cluster.remove()
 
 
-def _installcheck(label: str, wanted: int, cluster: Postgres) -> list[Result]:
+def installcheck(
+    label: str, wanted: int, command: Sequence[str], tree: pathlib.Path, environment: Mapping[str, str] | None = None
+) -> list[Result]:
+    """Runs a command that tests the extension by PGXS, `wanted` tests, and leaves what differs under tree/build."""
     if wanted == 0:
         return []
     log, _ = _fresh(label)
@@ -77,11 +84,8 @@ def _installcheck(label: str, wanted: int, cluster: Postgres) -> list[Result]:
             said.append(result)
             show_tests(label, _REGRESS)(f"{result.outcome.value} {result.name}")
 
-    other = "ISOLATION=" if label == "regress" else "REGRESS="
-    code = stream(
-        ["make", "-s", "-C", "extension", "installcheck", other], log, 900, environment=cluster.variables, each_line=read
-    )
-    differences = [path.read_text(errors="replace") for path in (ROOT / "build").glob("extension-pg*/**/regression.diffs")]
+    code = stream(command, log, 900, environment=environment, each_line=read)
+    differences = [path.read_text(errors="replace") for path in (tree / "build").glob("extension-*/**/regression.diffs")]
     results = [
         Result(f"{label}.{one.name}", one.outcome, _differences_of(one.name, differences) if one.outcome is Outcome.FAILED else "")
         for one in said

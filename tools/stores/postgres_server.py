@@ -17,8 +17,8 @@ SIDECAR_ROLE = "apex_sidecar"
 
 
 def _programs() -> pathlib.Path:
-    """The directory of initdb and postgres; Debian keeps it out of PATH."""
-    found = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=False)
+    """The directory of initdb and postgres of the installation that PG_CONFIG names; Debian keeps it out of PATH."""
+    found = subprocess.run([os.environ.get("PG_CONFIG", "pg_config"), "--bindir"], capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise ServerError("pg_config was not found: run `make setup`")
     return pathlib.Path(found.stdout.strip())
