@@ -1,10 +1,4 @@
--- Without preload there is no shared memory and no worker: a warning, once a session, and false.
-SELECT current_setting('shared_preload_libraries') !~ 'apex_saga' AS not_preloaded \gset
-\if :not_preloaded
-SELECT apex.arm();
-SELECT apex.arm();
-\quit
-\endif
+-- What is said here holds with preload and without.
 
 -- apex.arm: true, and a worker of this database runs from then on
 SELECT apex.arm();

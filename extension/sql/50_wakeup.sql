@@ -3,7 +3,7 @@
 CREATE FUNCTION apex.arm() RETURNS boolean
   LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'apex_arm';
 COMMENT ON FUNCTION apex.arm() IS
-  'Asks for one NOTIFY apex_outbox after the next commit that captured a change, and starts this database''s worker when needed (it stays while the session is connected). False when nobody can wake and the caller has to poll: not preloaded, no free background worker, a standby. Call it outside a long transaction, then read again, then sleep.';
+  'Asks for one NOTIFY apex_outbox after the next commit that captured a change, and starts this database''s worker when needed (it stays while the session is connected). False when nobody can wake and the caller has to poll: no free background worker, no shared memory to spare, a standby. Call it outside a long transaction, then read again, then sleep.';
 REVOKE ALL ON FUNCTION apex.arm() FROM PUBLIC;
 
 -- Assigning the xid is the point: whatever committed before it was assigned has a lower one, and this transaction's own

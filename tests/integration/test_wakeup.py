@@ -1,11 +1,14 @@
 """The wake-up on a real server: who is notified, when, and what survives. No store and no sidecar takes part."""
 
+import contextlib
 import os
 import secrets
+import shutil
 import signal
+import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import psycopg
 import pytest
@@ -28,7 +31,7 @@ class Database:
         self.writer = self.connect()
         self.writer.execute("CREATE EXTENSION apex_saga")
         self.writer.execute("CREATE TABLE notes (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, title text)")
-        self.writer.execute("SELECT apex.attach('notes', graph => apex.graph(label => 'Note', properties => ARRAY['title']))")
+        self.attach()
 
     def connect(self) -> psycopg.Connection:
         self.sessions.append(self.cluster.connect(self.name))
@@ -38,6 +41,9 @@ class Database:
         reader = self.connect()
         reader.execute("LISTEN apex_outbox")
         return reader
+
+    def attach(self) -> None:
+        self.writer.execute("SELECT apex.attach('notes', graph => apex.graph(label => 'Note', properties => ARRAY['title']))")
 
     def write(self) -> None:
         self.writer.execute("INSERT INTO notes (title) VALUES ('a')")
@@ -51,6 +57,13 @@ class Database:
         assert len(found) <= 1
         return found[0][0] if found else None
 
+    def next_xid(self) -> int:
+        """The next transaction id that the cluster gives away."""
+        return self.writer.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()[0]
+
+    def queue_usage(self) -> float:
+        return self.writer.execute("SELECT pg_notification_queue_usage()").fetchone()[0]
+
     def drop(self, force: bool = True) -> None:
         for session in self.sessions:
             session.close()
@@ -62,6 +75,12 @@ def arm(reader: psycopg.Connection) -> bool:
     return reader.execute("SELECT apex.arm()").fetchone()[0]
 
 
+def warnings_of(session: psycopg.Connection) -> list[str]:
+    said: list[str] = []
+    session.add_notice_handler(lambda notice: said.append(notice.message_primary))
+    return said
+
+
 def notified(reader: psycopg.Connection, seconds: float = 10.0) -> bool:
     """Whether a notification comes; returns with it."""
     return any(True for _ in reader.notifies(timeout=seconds, stop_after=1))
@@ -71,14 +90,22 @@ def silent(reader: psycopg.Connection) -> bool:
     return not notified(reader, SILENCE_SECONDS)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Postgres]:
-    directory = runtime_directory("wakeup") / "postgres"
-    Postgres(directory).remove()
-    server = Postgres(directory)
+@contextlib.contextmanager
+def running(name: str, preload: bool, settings: Mapping[str, str] | None = None) -> Iterator[Postgres]:
+    directory = runtime_directory("wakeup") / name
+    Postgres(directory).remove()  # what an interrupted run left
+    server = Postgres(directory, preload=preload, settings=settings)
     server.start()
-    yield server
-    server.remove()
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["preloaded", "not preloaded"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[Postgres]:
+    with running("postgres", request.param) as server:
+        yield server
 
 
 @pytest.fixture
@@ -207,6 +234,53 @@ def test_commits_go_on_when_the_extension_is_dropped_while_armed(database: Datab
     database.write()
 
 
+def test_an_extension_created_again_is_served_by_the_worker_that_was_armed_before(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    worker = database.worker()
+    database.writer.execute("DROP EXTENSION apex_saga CASCADE")
+    database.writer.execute("CREATE EXTENSION apex_saga")
+    database.attach()
+    database.write()
+    assert notified(reader)
+    assert database.worker() == worker
+
+
+def test_a_thousand_commits_between_two_armings_cost_one_more_xid(database: Database) -> None:
+    reader = database.listen()
+    assert arm(reader)
+    before = database.next_xid()
+    for _ in range(1000):
+        database.write()
+    assert notified(reader)
+    assert database.next_xid() - before == 1001
+
+
+def test_a_listener_that_never_reads_leaves_the_queue_empty(database: Database) -> None:
+    silent_one = database.listen()
+    assert arm(silent_one)
+    # Idle in a transaction it does not even take what is its own from the queue.
+    silent_one.execute("BEGIN")
+    for _ in range(1000):
+        database.write()
+    assert database.queue_usage() < 1e-5
+
+
+def test_a_queue_that_somebody_holds_up_is_not_filled_further(cluster: Postgres, database: Database) -> None:
+    reader, holder = database.listen(), database.listen()
+    holder.execute("BEGIN")
+    assert arm(reader)
+    flood = "SELECT count(pg_notify('elsewhere', n || repeat('x', 7900))) FROM generate_series(1, 2000) AS n"
+    while database.queue_usage() < 0.011:
+        database.writer.execute(flood)
+    # The worker looks at the queue once a second; a notification until then is allowed.
+    for heard in iter(lambda: (arm(reader), database.write(), notified(reader, SILENCE_SECONDS))[-1], False):
+        assert heard
+    assert "does not add to a notification queue that is filling up" in cluster.log_text()
+    holder.execute("COMMIT")
+    assert notified(reader), "it was owed all the time"
+
+
 def test_the_worker_of_a_reader_that_has_gone_is_not_in_the_way_of_drop_database(database: Database) -> None:
     reader = database.listen()
     assert arm(reader)
@@ -242,3 +316,64 @@ def test_latency_from_commit_to_notification_is_milliseconds(database: Database)
         taken.append(time.monotonic() - began)
     # The bound is loose for a busy machine: a poll would take a second.
     assert sorted(taken)[len(taken) // 2] < 0.05
+
+
+def test_without_a_free_worker_there_is_one_warning_and_polling() -> None:
+    with running("no-workers", preload=True, settings={"max_worker_processes": "0"}) as server:
+        database = Database(server)
+        reader = database.listen()
+        said = warnings_of(reader)
+        assert not arm(reader)
+        assert not arm(reader)
+        assert said == ["apex_saga found no free background worker"]
+        database.write()
+        assert silent(reader)
+
+
+def test_a_writer_that_came_before_every_reader_wakes_the_first_one() -> None:
+    with running("early-writer", preload=False) as server:
+        database = Database(server)
+        database.write()
+        reader = database.listen()
+        assert arm(reader)
+        database.write()
+        assert notified(reader)
+
+
+@pytest.mark.parametrize("preload", [True, False], ids=["preloaded", "not preloaded"])
+def test_a_standby_says_poll_until_it_is_promoted(preload: bool) -> None:
+    with running("primary", preload) as primary:
+        database = Database(primary)
+        with standby_of(primary, preload) as standby:
+            reader = standby.connect(database.name)
+            said = warnings_of(reader)
+            assert not arm(reader)
+            assert not said
+            reader.execute("SELECT pg_promote()")
+            reader.execute("LISTEN apex_outbox")
+            assert arm(reader)
+            with standby.connect(database.name) as writer:
+                writer.execute("INSERT INTO notes (title) VALUES ('a')")
+            assert notified(reader)
+            reader.close()
+
+
+@contextlib.contextmanager
+def standby_of(primary: Postgres, preload: bool) -> Iterator[Postgres]:
+    directory = runtime_directory("wakeup") / "standby"
+    Postgres(directory).remove()
+    directory.mkdir(parents=True)
+    shutil.copy(primary.directory / "password", directory)
+    standby = Postgres(directory, preload=preload)
+    subprocess.run(
+        [standby.bin / "pg_basebackup", "--pgdata", standby.data, "--write-recovery-conf", "--checkpoint=fast", "--no-sync"],
+        env={**os.environ, **primary.variables},
+        check=True,
+    )
+    if os.getuid() == 0:
+        subprocess.run(["chown", "--recursive", "postgres:postgres", directory], check=True)
+    standby.start()
+    try:
+        yield standby
+    finally:
+        standby.remove()

@@ -13,6 +13,7 @@ extern "C" {
 #include "postmaster/bgworker.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lwlock.h"
 #include "storage/shmem.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
@@ -37,20 +38,25 @@ WakeSlot* cached_slot = nullptr;
 void RequestSharedMemory() {
   if (previous_shmem_request != nullptr) previous_shmem_request();
   RequestAddinShmemSpace(MAXALIGN(sizeof(WakeTable)));
-  RequestNamedLWLockTranche(kLockTranche, 1);
 }
 
-void AttachSharedMemory() {
-  if (previous_shmem_startup != nullptr) previous_shmem_startup();
+void FindOrMakeTable() {
   LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
   bool found = false;
   void* memory = ShmemInitStruct("apex_saga wake-up", sizeof(WakeTable), &found);
+  auto* table = static_cast<WakeTable*>(memory);
   if (!found) {
-    auto* table = new (memory) WakeTable();
-    table->lock = &GetNamedLWLockTranche(kLockTranche)->lock;
+    table = new (memory) WakeTable();
+    LWLockInitialize(&table->lock, LWLockNewTrancheId());
   }
-  wake_table = static_cast<WakeTable*>(memory);
+  wake_table = table;
+  LWLockRegisterTranche(table->lock.tranche, kLockTranche);
   LWLockRelease(AddinShmemInitLock);
+}
+
+void AttachWhenPreloaded() {
+  if (previous_shmem_startup != nullptr) previous_shmem_startup();
+  FindOrMakeTable();
 }
 
 // Runs inside commit, when the transaction is already visible to others: nothing here may raise,
@@ -91,14 +97,14 @@ void WarnOnce(bool* warned, const char* message, const char* detail, const char*
 // True when a worker serves this database and now knows that it is wanted.
 bool ArmRunningWorker() {
   const TimestampTz now = GetCurrentTimestamp();
-  LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
+  LWLockAcquire(&wake_table->lock, LW_EXCLUSIVE);
   WakeSlot* slot = FindWakeSlot(MyDatabaseId);
   if (slot != nullptr) {
     slot->armed_by = MyProcPid;
     slot->armed_at = now;
     slot->flag.Arm();
   }
-  LWLockRelease(wake_table->lock);
+  LWLockRelease(&wake_table->lock);
   return slot != nullptr;
 }
 
@@ -137,16 +143,17 @@ bool ArmStartedWorker(BackgroundWorkerHandle* handle) {
 }
 
 bool Arm() {
-  static bool warned_not_preloaded = false;
+  static bool warned_no_memory = false;
   static bool warned_no_worker = false;
   static bool warned_not_started = false;
-  if (wake_table == nullptr) {
-    WarnOnce(&warned_not_preloaded, "apex_saga cannot wake readers of this server",
-             "The library is not preloaded, so there is no shared memory; readers have to poll.",
+  if (RecoveryInProgress()) return false;  // A standby commits nothing and may not NOTIFY.
+  if (!AttachWakeTable()) {
+    WarnOnce(&warned_no_memory, "apex_saga cannot wake readers of this server",
+             "The library is not preloaded, and the server has no shared memory left for it; "
+             "readers have to poll.",
              "Add apex_saga to shared_preload_libraries and restart the server.");
     return false;
   }
-  if (RecoveryInProgress()) return false;  // A standby commits nothing and may not NOTIFY.
   if (ArmRunningWorker()) return true;
   BackgroundWorkerHandle* handle = StartWorker();
   if (handle == nullptr) {
@@ -171,18 +178,49 @@ WakeSlot* FindWakeSlot(Oid database) {
   return nullptr;
 }
 
+// The server's shared memory has some 100 KB that are nobody's, as contrib's pg_prewarm used to know
+// as well. What a process finds gone stays gone, since shared memory is never given back: a second
+// look would be for nothing.
+//
+// A writer comes by here in the middle of its transaction, and must not fail for want of a wake-up.
+// Whatever raises does so while AddinShmemInitLock is held, and holds nothing else, so that it can
+// be caught without a subtransaction.
+bool AttachWakeTable() {
+  static bool looked = false;
+  if (wake_table != nullptr || looked) return wake_table != nullptr;
+  looked = true;
+  MemoryContext context = CurrentMemoryContext;
+  const uint32 interrupts_held = InterruptHoldoffCount;
+  PG_TRY();
+  { FindOrMakeTable(); }
+  PG_CATCH();
+  {
+    MemoryContextSwitchTo(context);
+    FlushErrorState();
+    // The error forgot what held interrupts: the lock, and whoever called.
+    InterruptHoldoffCount = interrupts_held + 1;
+    LWLockRelease(AddinShmemInitLock);
+  }
+  PG_END_TRY();
+  return wake_table != nullptr;
+}
+
 void InitializeWakeup() {
   if (process_shared_preload_libraries_in_progress) {
     previous_shmem_request = shmem_request_hook;
     shmem_request_hook = [] { Guard(RequestSharedMemory); };
     previous_shmem_startup = shmem_startup_hook;
-    shmem_startup_hook = [] { Guard(AttachSharedMemory); };
+    shmem_startup_hook = [] { Guard(AttachWhenPreloaded); };
   }
   RegisterXactCallback(OnTransactionEvent, nullptr);
 }
 
 }  // namespace apex::pg
 
-extern "C" void apex_wakeup_note_capture(void) { apex::pg::captured = true; }
+extern "C" void apex_wakeup_note_capture(void) {
+  apex::pg::captured = true;
+  // Here and not in the commit callback, which must not take a lock.
+  (void)apex::pg::AttachWakeTable();
+}
 
 APEX_FUNCTION(apex_arm) { PG_RETURN_BOOL(apex::pg::Arm()); }

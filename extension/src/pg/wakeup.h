@@ -6,8 +6,8 @@
 // so a wake-up that is lost with a crashed worker, or that COMMIT PREPARED does not give, costs one
 // poll interval.
 //
-// Backend-local except for WakeTable, which lives in shared memory and exists only when the module
-// is preloaded.
+// Backend-local except for WakeTable, which lives in shared memory: reserved when the module is
+// preloaded, else taken by whoever needs it first out of what the server keeps for small needs.
 #pragma once
 
 #include <atomic>
@@ -39,16 +39,20 @@ struct WakeSlot {
 struct WakeTable {
   static constexpr int kDatabasesMax = 64;
 
-  LWLock* lock = nullptr;
+  LWLock lock;
   WakeSlot slots[kDatabasesMax];
 };
 
-/// Nullptr when the module was not preloaded.
+/// Nullptr until AttachWakeTable() has succeeded.
 extern WakeTable* wake_table;
 
 /// Asks for shared memory when preloaded, and follows the transactions of this backend. Called
 /// once, from _PG_init.
 void InitializeWakeup();
+
+/// Finds the table, or makes it when this is the first process that needs it. False when the server
+/// has no room for it, which is looked at once per process. Never an error.
+bool AttachWakeTable();
 
 /// The slot of a database, or nullptr when no worker serves it. Reads atomics only.
 WakeSlot* FindWakeSlot(Oid database);

@@ -15,6 +15,7 @@ extern "C" {
 #include "storage/latch.h"
 #include "storage/procarray.h"
 #include "tcop/tcopprot.h"
+#include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -33,6 +34,10 @@ constexpr const char* kChannel = "apex_outbox";
 constexpr long kLookMs = 1000;
 constexpr int kUnwantedMsMax = 2000;
 constexpr long kRetryMs = 1000;
+// The part of the cluster's notification queue that has to be taken before nothing is added to it,
+// and how often that is looked at.
+constexpr double kQueueShareMax = 0.01;
+constexpr int kQueueLookMs = 1000;
 
 enum class Outcome { kSent, kFailed, kExtensionGone };
 
@@ -40,7 +45,7 @@ enum class Outcome { kSent, kFailed, kExtensionGone };
 // is taken.
 WakeSlot* AttachSlot() {
   const TimestampTz now = GetCurrentTimestamp();
-  LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
+  LWLockAcquire(&wake_table->lock, LW_EXCLUSIVE);
   WakeSlot* slot = nullptr;
   const bool served = FindWakeSlot(MyDatabaseId) != nullptr;
   if (!served) slot = FindWakeSlot(InvalidOid);
@@ -51,7 +56,7 @@ WakeSlot* AttachSlot() {
     slot->worker.store(MyProc);
     slot->database.store(MyDatabaseId);
   }
-  LWLockRelease(wake_table->lock);
+  LWLockRelease(&wake_table->lock);
   if (!served && slot == nullptr) {
     ereport(WARNING,
             (errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
@@ -69,9 +74,9 @@ void Release(WakeSlot* slot) {
 
 extern "C" void ReleaseSlotOnExit(int /*code*/, Datum datum) {
   auto* slot = reinterpret_cast<WakeSlot*>(DatumGetPointer(datum));
-  LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
+  LWLockAcquire(&wake_table->lock, LW_EXCLUSIVE);
   if (slot->worker.load() == MyProc) Release(slot);
-  LWLockRelease(wake_table->lock);
+  LWLockRelease(&wake_table->lock);
 }
 
 // A reader that is connected keeps its worker, however long it sleeps.
@@ -86,23 +91,48 @@ bool IsWanted(const WakeSlot& slot, TimestampTz now) {
 // given back under the lock that arming takes, so nobody arms a worker that has decided to go.
 bool LeaveWhenUnwanted(WakeSlot* slot) {
   const TimestampTz now = GetCurrentTimestamp();
-  LWLockAcquire(wake_table->lock, LW_EXCLUSIVE);
+  LWLockAcquire(&wake_table->lock, LW_EXCLUSIVE);
   const bool wanted = IsWanted(*slot, now);
   if (!wanted) Release(slot);
-  LWLockRelease(wake_table->lock);
+  LWLockRelease(&wake_table->lock);
   return !wanted;
+}
+
+// The cluster has one notification queue, of which a session that listens and does not read keeps
+// all that came after it stopped. When it is full every NOTIFY fails, in every database: ours must
+// not be what fills it.
+bool QueueIsFilling() {
+  static TimestampTz looked_at = 0;
+  static bool is_filling = false;
+  const TimestampTz now = GetCurrentTimestamp();
+  if (!is_filling && !TimestampDifferenceExceeds(looked_at, now, kQueueLookMs)) return false;
+  looked_at = now;
+  const bool was_filling = is_filling;
+  is_filling = DatumGetFloat8(OidFunctionCall0(F_PG_NOTIFICATION_QUEUE_USAGE)) > kQueueShareMax;
+  if (is_filling && !was_filling) {
+    ereport(WARNING,
+            (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+             errmsg("apex_saga does not add to a notification queue that is filling up"),
+             errdetail("Some session listens and does not read, or is in a transaction for long. "
+                       "Until it has gone on, the readers of this database have to poll."),
+             errhint("See pg_notification_queue_usage(), and pg_stat_activity for old "
+                     "transactions.")));
+  }
+  return is_filling;
 }
 
 Outcome NotifyInTransaction() {
   SetCurrentStatementStartTimestamp();
   StartTransactionCommand();
   const bool installed = OidIsValid(get_extension_oid("apex_saga", true));
-  if (installed) Async_Notify(kChannel, "");
+  const bool sends = installed && !QueueIsFilling();
+  if (sends) Async_Notify(kChannel, "");
   CommitTransactionCommand();
-  return installed ? Outcome::kSent : Outcome::kExtensionGone;
+  if (!installed) return Outcome::kExtensionGone;
+  return sends ? Outcome::kSent : Outcome::kFailed;
 }
 
-// An ERROR, such as a full notification queue, is reported and survived.
+// An ERROR is reported and survived.
 Outcome Notify() {
   volatile Outcome outcome = Outcome::kFailed;
   MemoryContext context = CurrentMemoryContext;
@@ -132,6 +162,7 @@ void Serve(WakeSlot* slot) {
       if (outcome == Outcome::kExtensionGone) return;
       if (outcome == Outcome::kFailed) {
         slot->flag.PutBack();
+        if (LeaveWhenUnwanted(slot)) return;
         wait_ms = kRetryMs;
       }
     } else if (LeaveWhenUnwanted(slot)) {
@@ -153,7 +184,7 @@ void RunWorker(Oid database) {
   pqsignal(SIGTERM, die);
   BackgroundWorkerUnblockSignals();
   BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
-  if (wake_table == nullptr) return;
+  if (!AttachWakeTable()) return;
   // The notification is about commits that are made already: waiting for its own record on disk
   // gives nobody anything.
   SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);

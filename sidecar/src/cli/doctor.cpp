@@ -77,8 +77,10 @@ bool ExaminePostgres(const postgres::Facts& facts, Report& report) {
   if (facts.is_preloaded) {
     report.Fine("the extension is preloaded: commits wake the sidecar");
   } else {
-    report.Advice("the extension is not preloaded: the sidecar polls instead of being woken",
-                  "add apex_saga to shared_preload_libraries and restart PostgreSQL");
+    report.Advice(
+        "the extension is not preloaded: commits wake the sidecar if the server has shared memory "
+        "to spare, else it polls",
+        "add apex_saga to shared_preload_libraries and restart PostgreSQL");
   }
   if (!facts.can_read_outbox || !facts.can_lead || !facts.can_read_mappings) {
     report.Problem(
