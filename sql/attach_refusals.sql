@@ -65,7 +65,7 @@ SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => '
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), handler => 'now'::regproc)$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => 'shrug')$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), on_failure => NULL)$$);
-SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), backfill => true)$$);
+SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), backfill => NULL)$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), pipeline => '')$$);
 
 -- The graph.

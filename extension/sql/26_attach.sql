@@ -142,9 +142,8 @@ BEGIN
                         'Give handler => ''schema.function(uuid, regclass, jsonb, text)''.');
   ELSIF on_failure <> 'call' AND handler IS NOT NULL THEN
     PERFORM apex.refuse('22023', format('on_failure => ''%s'' has no handler', on_failure), 'It belongs to on_failure => ''call''.', 'Leave it out.');
-  ELSIF backfill IS DISTINCT FROM false THEN
-    PERFORM apex.refuse('0A000', 'backfill => true is not supported in version 1.0', 'Rows that are there already are not sent.',
-                        'Attach before loading, or call apex.refresh for each row.');
+  ELSIF backfill IS NULL THEN
+    PERFORM apex.refuse('22023', 'backfill cannot be NULL', 'It says whether the rows that are there already are sent.', 'Give true or false.');
   ELSIF coalesce(btrim(pipeline), '') = '' OR length(pipeline) > 63 THEN
     PERFORM apex.refuse('22023', format('pipeline cannot be %s', coalesce(quote_literal(pipeline), 'NULL')), 'It is a name of 1 to 63 characters.', 'Leave it out for the pipeline "default".');
   END IF;
@@ -222,9 +221,12 @@ BEGIN
   IF rows_there = 0 THEN
     EXECUTE count_rows INTO rows_there;
   END IF;
-  IF rows_there > 0 THEN
+  IF backfill THEN
+    PERFORM apex.start_backfill(relation, NULL);
+    UPDATE apex.backfill_progress p SET rows_expected = rows_there WHERE p.relation = attach_table.relation;
+  ELSIF rows_there > 0 THEN
     RAISE NOTICE 'rows in table % before it was attached: %', relation, rows_there
-      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.refresh for single rows.';
+      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.backfill to send them all.';
   END IF;
 END
 $$;
@@ -257,6 +259,7 @@ BEGIN
                         'Its relationships or its aggregate would point at rows that no longer arrive.', format('Detach %s first.', dependent));
   END IF;
   UPDATE apex.mapping m SET active = false WHERE m.relation = detach_table.relation AND m.active;
+  DELETE FROM apex.backfill_progress p WHERE p.relation = detach_table.relation;
   EXECUTE format('DROP TRIGGER IF EXISTS apex_capture ON %s', relation);
   PERFORM apex.unguard_truncate(relation);
 END
@@ -268,7 +271,7 @@ CREATE FUNCTION apex.attach(relation regclass, graph jsonb DEFAULT NULL, vector 
                             backfill boolean DEFAULT false, pipeline text DEFAULT 'default') RETURNS void
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_attach';
 COMMENT ON FUNCTION apex.attach(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS
-  'Maps a table to Neo4j (apex.graph or apex.edge), Qdrant (apex.vector) and Redis (apex.cache) and captures its changes from the end of this transaction on. aggregate: a foreign key column to the attached table whose row this one belongs to; both are then ordered and compensated together. pipeline: tables joined by aggregate or relationship share one. The caller has to own the table. on_failure: what becomes of a saga that failed for good once the stores are as before it: park, revert (its rows are put back, too; whole rows are captured for that) or call (handler is called for each row, as the table''s owner). In version 1.0 backfill is false. Errors: 42501 not the owner, 42809 no table, 0A000 not supported, 55000 no usable primary key or a referenced table not attached, 42703 unknown column, 42830 no foreign key, 42804 no embedding type, 42710 already attached or a name in use, 42883 no handler, 22023 any other bad value.';
+  'Maps a table to Neo4j (apex.graph or apex.edge), Qdrant (apex.vector) and Redis (apex.cache) and captures its changes from the end of this transaction on. aggregate: a foreign key column to the attached table whose row this one belongs to; both are then ordered and compensated together. pipeline: tables joined by aggregate or relationship share one. The caller has to own the table. on_failure: what becomes of a saga that failed for good once the stores are as before it: park, revert (its rows are put back, too; whole rows are captured for that) or call (handler is called for each row, as the table''s owner). backfill: the rows that are there already are sent, too. Errors: 42501 not the owner, 42809 no table, 0A000 not supported, 55000 no usable primary key or a referenced table not attached, 42703 unknown column, 42830 no foreign key, 42804 no embedding type, 42710 already attached or a name in use, 42883 no handler, 22023 any other bad value.';
 
 CREATE FUNCTION apex.detach(relation regclass, purge boolean DEFAULT false) RETURNS void
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_detach';

@@ -240,6 +240,11 @@ BEGIN
          to_snapshot = p.to_snapshot, to_ceiling = p.to_ceiling, to_position = p.to_position,
          settled = p.settled, handed_out = p.handed_out
    WHERE l.name = p.name;
+  IF another_history THEN
+    -- What the stores hold is of the other history: everything is sent anew.
+    PERFORM apex.start_backfill(m.relation, NULL) FROM apex.mapping m
+      WHERE m.pipeline = p.name AND m.active AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation);
+  END IF;
 END
 $$;
 COMMENT ON FUNCTION apex.lead(text, text, int) IS

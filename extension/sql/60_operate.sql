@@ -93,6 +93,13 @@ BEGIN ATOMIC
       'backlog', pending.events,
       'oldest_event_age_seconds', round(extract(epoch FROM clock_timestamp() - pending.oldest), 3),
       'compensating', sagas.compensating, 'parked', sagas.parked, 'compensation_failed', sagas.compensation_failed,
+      'backfills', (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                        'table', m.spec ->> 'table', 'rows_sent', b.rows_sent, 'rows_expected', b.rows_expected,
+                        'rows_held', (SELECT count(*) FROM apex.backfill_held h WHERE h.relation = b.relation),
+                        'rows_per_second', b.rows_per_second, 'started_at', b.started_at, 'finished_at', b.finished_at)
+                        ORDER BY b.started_at, m.id), '[]')
+                      FROM apex.backfill_progress b JOIN apex.mapping m ON m.relation = b.relation AND m.active
+                     WHERE b.pipeline = p.name AND EXISTS (SELECT FROM pg_class c WHERE c.oid = b.relation)),
       'tables', (SELECT coalesce(jsonb_agg(m.spec ->> 'table' ORDER BY m.id), '[]')
                    FROM apex.mapping m WHERE m.pipeline = p.name AND m.active)) ORDER BY p.name), '[]'))
     FROM apex.pipeline p
@@ -103,7 +110,7 @@ BEGIN ATOMIC
         FROM apex.saga s WHERE s.pipeline = p.name) sagas(compensating, parked, compensation_failed);
 END;
 COMMENT ON FUNCTION apex.status() IS
-  'How things stand: {"outbox_bytes": [size of each slot], "pipelines": [{pipeline, leader, epoch, heartbeat_age_seconds, backlog (events still to deliver, counted up to 100000), oldest_event_age_seconds, compensating, parked, compensation_failed (sagas), tables}]}. Leader and ages are null when there is none.';
+  'How things stand: {"outbox_bytes": [size of each slot], "pipelines": [{pipeline, leader, epoch, heartbeat_age_seconds, backlog (events still to deliver, counted up to 100000), oldest_event_age_seconds, compensating, parked, compensation_failed (sagas), backfills ({table, rows_sent, rows_expected, rows_held, rows_per_second, started_at, finished_at} of each tables last one), tables}]}. Leader and ages are null when there is none.';
 REVOKE ALL ON FUNCTION apex.status() FROM PUBLIC;
 
 CREATE FUNCTION apex.grant_sidecar(role regrole) RETURNS void
@@ -112,11 +119,11 @@ AS $$
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA apex TO %s', role);
   EXECUTE format('GRANT SELECT ON apex.mapping, apex.pipeline, apex.outbox, apex.outbox_0, apex.outbox_1, apex.outbox_2, '
-                 'apex.outbox_seq, apex.saga, apex.saga_row, apex.saga_event, apex.sagas, apex.failed_sagas TO %s', role);
+                 'apex.outbox_seq, apex.backfill_progress, apex.saga, apex.saga_row, apex.saga_event, apex.sagas, apex.failed_sagas TO %s', role);
   EXECUTE format('GRANT EXECUTE ON FUNCTION apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint), '
                  'apex.read_piece(text, bigint, bigint, int, bigint), apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
                  'apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
-                 'apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
+                 'apex.backfill_step(text, bigint, int, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
 END
 $$;
 COMMENT ON FUNCTION apex.grant_sidecar(regrole) IS

@@ -6,6 +6,27 @@ ALTER TABLE apex.saga
   ADD COLUMN resolution_error text;
 DROP FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text);
 
+CREATE TABLE apex.backfill_progress (
+  relation regclass PRIMARY KEY,
+  pipeline text NOT NULL,
+  rows_per_second int CHECK (rows_per_second > 0),
+  rows_expected bigint,
+  rows_sent bigint NOT NULL DEFAULT 0,
+  part oid,
+  after_key jsonb,
+  scanned boolean NOT NULL DEFAULT false,
+  next_at timestamptz NOT NULL DEFAULT 'epoch',
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  finished_at timestamptz
+);
+CREATE TABLE apex.backfill_held (
+  relation regclass NOT NULL REFERENCES apex.backfill_progress ON DELETE CASCADE,
+  key jsonb NOT NULL,
+  looked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (relation, key)
+);
+CREATE INDEX ON apex.backfill_held (relation, looked_at);
+
 -- [the functions of this version]
 
 -- Columns that were renamed under the old version.

@@ -63,8 +63,14 @@ Datum CallInner(FunctionCallInfo fcinfo, const char* name) {
   return FunctionCallInvoke(call);
 }
 
-// Where in our PL/pgSQL a table was refused is of no use to whoever asked, but for a defect of
-// ours.
+}  // namespace
+
+void CheckTableGiven(FunctionCallInfo fcinfo) {
+  if (!PG_ARGISNULL(0)) return;
+  ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation cannot be NULL"),
+                  errdetail("It names the table."), errhint("Write it as 'schema.table'.")));
+}
+
 void CallWithoutContext(FunctionCallInfo fcinfo, const char* inner) {
   const MemoryContext context = CurrentMemoryContext;
   PG_TRY();
@@ -80,13 +86,11 @@ void CallWithoutContext(FunctionCallInfo fcinfo, const char* inner) {
   PG_END_TRY();
 }
 
+namespace {
+
 // The lock keeps the columns as they are from the first check to the end of the transaction.
 void CallForOwnTable(FunctionCallInfo fcinfo, const char* inner) {
-  if (PG_ARGISNULL(0)) {
-    ereport(ERROR, (errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED), errmsg("relation cannot be NULL"),
-                    errdetail("It names the table to attach or detach."),
-                    errhint("Write it as 'schema.table'.")));
-  }
+  CheckTableGiven(fcinfo);
   const Oid table = PG_GETARG_OID(0);
   CheckOwner(table);
   LockRelationOid(table, AccessShareLock);

@@ -3,7 +3,9 @@
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <iostream>
+#include <limits>
 #include <map>
+#include <optional>
 #include <string>
 
 #include "cli/commands.h"
@@ -75,6 +77,14 @@ int Main(int argc, char** argv) {
   CLI::App* discard = app.add_subcommand(
       "discard", "Forget a failed saga; its rows keep what the stores had accepted");
   discard->add_option("saga", saga, "Id of the saga, from apex status")->required();
+  std::string table;
+  std::optional<int64_t> rows_per_second;
+  CLI::App* backfill = app.add_subcommand(
+      "backfill", "Send every row of a table as it is now, while the table is being written");
+  backfill->add_option("table", table, "An attached table, with its schema where needed")
+      ->required();
+  backfill->add_option("--rate", rows_per_second, "Rows a second at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{std::numeric_limits<int32_t>::max()}));
 
   try {
     app.parse(argc, argv);
@@ -92,6 +102,7 @@ int Main(int argc, char** argv) {
   if (*doctor) return Doctor(config);
   if (*status) return ShowStatus(config, json);
   if (*retry) return Retry(config, saga);
+  if (*backfill) return Backfill(config, table, rows_per_second);
   if (*discard) return Discard(config, saga);
   return kUsage;
 }

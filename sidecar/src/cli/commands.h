@@ -2,6 +2,8 @@
 // return an ExitCode.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "config/config.h"
@@ -14,6 +16,9 @@ int Run(const config::Config& config);
 int Doctor(const config::Config& config);
 int ShowStatus(const config::Config& config, bool json);
 int Retry(const config::Config& config, const std::string& saga);
+/// Begins a backfill and shows how far it is until everything has arrived.
+int Backfill(const config::Config& config, const std::string& table,
+             std::optional<int64_t> rows_per_second);
 int Discard(const config::Config& config, const std::string& saga);
 
 }  // namespace apex::cli

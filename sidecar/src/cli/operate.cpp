@@ -10,6 +10,7 @@
 
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/complain.h"
 #include "cli/stores.h"
 
 namespace apex::cli {
@@ -20,14 +21,6 @@ using nlohmann::json;
 constexpr std::chrono::seconds kTimeout{10};
 
 Deadline ByTimeout() { return Deadline::After(kTimeout); }
-
-int Complain(const StoreError& error) {
-  std::cerr << "apex: " << error.message << "\n";
-  if (error.native_code == "42883" || error.native_code == "3F000") {
-    std::cerr << "apex: is the extension there? `apex doctor` looks closer\n";
-  }
-  return kFailure;
-}
 
 std::string Shown(const json& value) {
   if (value.is_null()) return "-";

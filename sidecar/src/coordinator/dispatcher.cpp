@@ -42,7 +42,9 @@ Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger,
       listener_(listener),
       metrics_(metrics),
       health_(health),
-      engine_(options_.engine) {
+      engine_(options_.engine),
+      backfiller_([this](int64_t rows_max) { return ledger_.Backfill(rows_max, LedgerDeadline()); },
+                  [this] { mailbox_.Nudge(); }) {
   for (const auto& [store, target] : targets) {
     workers_[store] = std::make_unique<TargetWorker>(
         *target,
@@ -120,7 +122,8 @@ Deadline::Clock::time_point Dispatcher::DoChores() {
       }
     });
   }
-  return std::min(next_ping_, next_rotation_);
+  const auto next_step = backfiller_.Advance(now, engine_.unsettled_changes());
+  return std::min({next_ping_, next_rotation_, next_step});
 }
 
 Deadline::Clock::time_point Dispatcher::WakeAt(Deadline::Clock::time_point next_chore,

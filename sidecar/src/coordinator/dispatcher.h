@@ -11,6 +11,7 @@
 #include <optional>
 #include <unordered_set>
 
+#include "coordinator/backfiller.h"
 #include "coordinator/executor.h"
 #include "coordinator/health.h"
 #include "coordinator/lease.h"
@@ -108,7 +109,8 @@ class Dispatcher {
 
   std::map<Store, std::unique_ptr<TargetWorker>> workers_;
   Executor listener_thread_;
-  Executor ledger_thread_;  ///< Last: its jobs use the workers.
+  Executor ledger_thread_;  ///< Behind the workers: its jobs use them.
+  Backfiller backfiller_;
 };
 
 }  // namespace apex::coordinator

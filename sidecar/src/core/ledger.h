@@ -2,6 +2,7 @@
 // docs/internals/extension-and-sidecar.md, "The pipeline and its sagas".
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -83,6 +84,12 @@ struct Leadership {
   bool another_history = false;
   std::vector<RecordedFailure> compensating;
   std::vector<RowId> parked_rows;
+};
+
+/// What one step of a pipeline's backfills did.
+struct BackfillStep {
+  int64_t rows_sent = 0;
+  std::chrono::milliseconds wait{0};  ///< No further step before this time is over.
 };
 
 enum class FailureState { kParked, kCompensationFailed };

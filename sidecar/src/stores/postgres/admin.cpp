@@ -1,8 +1,14 @@
 #include "stores/postgres/admin.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace apex::postgres {
+namespace {
+
+constexpr int64_t kAnswerMs = 500;
+
+}  // namespace
 
 Admin::Admin(AdminOptions options)
     : session_({std::move(options.dsn), std::move(options.password), "apex admin",
@@ -81,6 +87,30 @@ apex::Status Admin::Discard(const std::string& saga, Deadline deadline) {
   Result<Rows> rows = session_.Query("discard", "SELECT apex.discard($1)", {saga}, deadline);
   if (!rows.ok()) return rows.error();
   return {};
+}
+
+apex::Status Admin::StartBackfill(uint32_t relation, std::optional<int64_t> rows_per_second,
+                                  Deadline deadline) {
+  Session::Parameter rate;
+  if (rows_per_second) rate = std::to_string(*rows_per_second);
+  Result<Rows> rows = session_.Query("backfill", "SELECT apex.backfill($1::oid::regclass, $2)",
+                                     {std::to_string(relation), rate}, deadline);
+  if (!rows.ok()) return rows.error();
+  return {};
+}
+
+Result<std::string> Admin::Position(Deadline deadline) {
+  return Text("position", "SELECT apex.position()::text", deadline);
+}
+
+Result<std::string> Admin::WaitSynced(const std::string& position, Deadline deadline) {
+  // The server gives up first, so that its word is heard.
+  const auto wait_ms = std::max<int64_t>(deadline.remaining().count() - kAnswerMs, 0);
+  Result<Rows> rows = session_.Query(
+      "wait synced", "CALL apex.wait_synced($1, $2::int8 * interval '1 ms', NULL)",
+      {position, std::to_string(wait_ms)}, deadline);
+  if (!rows.ok()) return rows.error();
+  return rows->Text(0, 0);
 }
 
 Result<std::string> Admin::Text(const char* operation, const char* sql, Deadline deadline) {

@@ -1,6 +1,8 @@
 // What the commands other than `apex run` ask PostgreSQL. Used by one thread; needs no leadership.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -49,6 +51,14 @@ class Admin {
   /// Permanent with the server's words when there is no such saga.
   apex::Status Retry(const std::string& saga, Deadline deadline);
   apex::Status Discard(const std::string& saga, Deadline deadline);
+  /// Begins a backfill, anew when one runs. The pipeline's leader carries it out.
+  apex::Status StartBackfill(uint32_t relation, std::optional<int64_t> rows_per_second,
+                             Deadline deadline);
+
+  /// A position behind everything committed so far, for WaitSynced.
+  Result<std::string> Position(Deadline deadline);
+  /// "synced", "parked" or, when that has not come about by the deadline, "timeout".
+  Result<std::string> WaitSynced(const std::string& position, Deadline deadline);
 
  private:
   Result<std::string> Text(const char* operation, const char* sql, Deadline deadline);

@@ -89,7 +89,8 @@ constexpr const char* kUndoRows =
 Ledger::Ledger(LedgerOptions options)
     : options_(std::move(options)),
       session_(Options(options_, "ledger")),
-      heartbeat_session_(Options(options_, "heartbeat")) {}
+      heartbeat_session_(Options(options_, "heartbeat")),
+      backfill_session_(Options(options_, "backfill")) {}
 
 Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   Result<Rows> rows = session_.Query(
@@ -274,6 +275,16 @@ Status Ledger::SettleFailure(const std::string& id, FailureState state, Deadline
                      deadline);
   if (!rows.ok()) return rows.error();
   return LimitStatements(std::chrono::milliseconds{0}, deadline);
+}
+
+Result<std::optional<BackfillStep>> Ledger::Backfill(int64_t rows_max, Deadline deadline) {
+  Result<Rows> rows = backfill_session_.Query(
+      "backfill", "SELECT rows_sent, wait_ms FROM apex.backfill_step($1, $2, $3)",
+      {options_.pipeline, epoch(), std::to_string(rows_max)}, deadline);
+  if (!rows.ok()) return rows.error();
+  if (rows->IsNull(0, 0)) return std::optional<BackfillStep>();
+  return std::optional(
+      BackfillStep{rows->Int(0, 0), std::chrono::milliseconds(rows->Int(0, 1))});
 }
 
 Status Ledger::Rotate(Deadline deadline) {

@@ -2,9 +2,9 @@
 // sagas.
 //
 // Connects when first used and again after a failure; a lost connection does not end the epoch.
-// Heartbeat has a connection of its own, so that it never waits behind a slow read, and may be
-// called from one other thread at any time. Everything else belongs to one thread. No call outlasts
-// its deadline.
+// Heartbeat and Backfill have a connection of their own each, so that neither waits behind a slow
+// read nor holds one up, and may be called from one other thread each at any time. Everything else
+// belongs to one thread. No call outlasts its deadline.
 //
 // Every call names the epoch won last; once another process leads, all fail with native_code
 // kFenced and nothing is written. After kUnknownOutcome, TryLead again: it reads back what was
@@ -65,6 +65,10 @@ class Ledger {
   /// in the same transaction, if its table is attached so; what goes wrong there only parks it.
   Status SettleFailure(const std::string& id, FailureState state, Deadline deadline);
 
+  /// Sends the next rows, up to `rows_max`, of whatever backfill of the pipeline is due. Nothing:
+  /// there is none.
+  Result<std::optional<BackfillStep>> Backfill(int64_t rows_max, Deadline deadline);
+
   /// Empties the part of the outbox that every pipeline has passed, when there is one.
   Status Rotate(Deadline deadline);
 
@@ -80,6 +84,7 @@ class Ledger {
   std::atomic<int64_t> epoch_ = 0;
   Session session_;
   Session heartbeat_session_;
+  Session backfill_session_;
   Mappings mappings_;
   BatchReader reader_;
 };

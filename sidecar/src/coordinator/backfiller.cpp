@@ -1,0 +1,37 @@
+#include "coordinator/backfiller.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace apex::coordinator {
+
+Backfiller::Backfiller(Step step, std::function<void()> done)
+    : step_(std::move(step)), done_(std::move(done)) {}
+
+Backfiller::Clock::time_point Backfiller::Advance(Clock::time_point now,
+                                                  int64_t unsettled_changes) {
+  // Whoever waits for a step or for the stores is woken by them.
+  if (running_) return now + kBackfillInterval;
+  if (const auto due = due_.load(); now < due) return due;
+  if (unsettled_changes > kBackfillUnsettledMax) return now + kBackfillInterval;
+  running_ = true;
+  thread_.Post([this, now] { TakeStep(now); });
+  return now + kBackfillInterval;
+}
+
+void Backfiller::TakeStep(Clock::time_point started_at) {
+  const Result<std::optional<BackfillStep>> step = step_(kBackfillRowsMax);
+  std::chrono::milliseconds wait = kBackfillInterval;
+  if (!step.ok()) {
+    spdlog::warn("backfill: {}", Describe(step.error()));
+  } else if (*step) {
+    wait = std::min((**step).wait, kBackfillInterval);
+  }
+  due_ = started_at + wait;
+  running_ = false;
+  done_();
+}
+
+}  // namespace apex::coordinator
