@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench-extension tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench bench-extension tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ check-matrix: setup ## Tests the extension on PostgreSQL 15, 17 and 18; with ASS
 check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
 	@tools/setup.sh tools/packages-containers.txt
 	@$(PYTHON) tools/check_containers.py
+
+bench: build install-extension ## Measures the sidecar: rows a second, commit to readable, memory; beside its peers
+	@tools/build.sh $(RELEASE) bench_sink
+	@$(PYTHON) bench/sidecar/run.py
 
 bench-extension: install-extension ## Measures what the extension costs its database: ids, captured writes, reads by key
 	@$(PYTHON) bench/extension/run.py

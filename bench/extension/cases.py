@@ -2,9 +2,9 @@
 
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from measure import interleave, seconds
+from common.measure import interleave, seconds
+from common.table import Line
 from world import World
 
 UUIDS = 2_000_000
@@ -22,18 +22,6 @@ _GENERATED = (
 )
 _COPIED = f"SELECT {_COLUMNS} FROM stock"
 _EMBEDDING = "{" + ",".join(f"0.{i:03d}457" for i in range(1, 33)) + "}"
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line of the table. `ratio` is what `goal` is about; reached says whether it holds."""
-
-    what: str
-    reference: str
-    goal: str
-    here: str
-    ratio: str
-    reached: bool
 
 
 def uuid7(world: World, rounds: int) -> Iterator[Line]:

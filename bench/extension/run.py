@@ -9,16 +9,17 @@ import pathlib
 import sys
 from collections.abc import Iterator
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+sys.path[1:1] = [str(pathlib.Path(__file__).resolve().parents[2] / folder) for folder in ("tools", "bench")]
 
 import cases
+from common.table import Line, Table
 from stores import ROOT, ServerError
 from world import World
 
 _REPORT = ROOT / "build" / "bench-extension" / "table.md"
 
 
-def lines(world: World, rounds: int, run_seconds: int) -> Iterator[cases.Line]:
+def lines(world: World, rounds: int, run_seconds: int) -> Iterator[Line]:
     yield from cases.uuid7(world, rounds)
     yield from cases.time_ranges(world)
     yield from cases.single_inserts(world, rounds, run_seconds)
@@ -29,17 +30,14 @@ def lines(world: World, rounds: int, run_seconds: int) -> Iterator[cases.Line]:
 def main() -> int:
     rounds = int(os.environ.get("BENCH_ROUNDS", "9"))
     run_seconds = int(os.environ.get("BENCH_SECONDS", "3"))
-    table = ["| what | reference | to reach | here | ratio | reached |", "|---|---|---|---|---|---|"]
-    print("\n".join(table), flush=True)
+    table = Table()
     with World(cases.ROWS, cases.TIMELINE_ROWS) as world:
         version = world.session.execute("SHOW server_version").fetchone()[0]
         for line in lines(world, rounds, run_seconds):
-            cells = [line.what, line.reference, line.goal, line.here, line.ratio, "yes" if line.reached else "**no**"]
-            table.append("| " + " | ".join(cells) + " |")
-            print(table[-1], flush=True)
+            table.add(line)
         woken = world.listener.woken
     note = f"PostgreSQL {version}, {os.cpu_count()} cores, medians of {rounds} rounds, a listener woken {woken} times."
-    _REPORT.write_text("\n".join([*table, "", note, ""]))
+    table.write(_REPORT, note)
     print(f"\n{note}\nThe table is in {_REPORT.relative_to(ROOT)}.")
     return 0
 

@@ -1,0 +1,212 @@
+"""The rows of the table, each a case that BENCH_CASES can name."""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import latency
+from common.measure import seconds
+from common.table import Line
+from world import Pipeline, World
+
+
+# The embedded Qdrant takes this many in a few seconds.
+_STORE_ROWS_MAX = 20_000
+_PART_ROWS = 100_000
+# Of the writer that keeps up half of the sustained rate.
+_ROWS_PER_COMMIT = 20
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is measured: BENCH_ROUNDS, BENCH_ROWS, BENCH_SECONDS, BENCH_PENDING and BENCH_BACKLOG."""
+
+    rounds: int
+    rows: int
+    seconds: float
+    pending: int
+    backlog: int
+
+
+@dataclass(frozen=True)
+class Drained:
+    """One backlog that a sidecar has drained."""
+
+    rows_per_second: float
+    rows_per_cpu_second: float
+    peak_mib: float
+
+
+def _drain(pipeline: Pipeline, rows: int) -> Drained:
+    pipeline.write(rows)
+    cpu = pipeline.cpu_seconds()
+    took = seconds(pipeline.drain)
+    return Drained(rows / took, rows / (pipeline.cpu_seconds() - cpu), pipeline.peak_mib())
+
+
+def _drains(world: World, size: Size, table: str, variables: Callable[[], dict[str, str]], rows: int) -> Drained:
+    """Medians over the rounds."""
+    found = []
+    for _ in range(size.rounds):
+        with world.pipeline(table, variables()) as pipeline:
+            found.append(_drain(pipeline, rows))
+    middle = lambda part: statistics.median(part(each) for each in found)  # noqa: E731
+    return Drained(
+        middle(lambda each: each.rows_per_second),
+        middle(lambda each: each.rows_per_cpu_second),
+        max(each.peak_mib for each in found),
+    )
+
+
+def sink(world: World, size: Size) -> Iterator[Line]:
+    found = _drains(world, size, "documents", world.sinks, size.rows)
+    yield Line(
+        "the sidecar alone, stores that acknowledge at once (bench/sink)",
+        "Sequin 20-29k/s on 4 cores, by its own figures",
+        "≥ 100,000 rows/s on one core",
+        f"{found.rows_per_second:,.0f} rows/s beside PostgreSQL and the sink; at most {found.peak_mib:.0f} MiB resident",
+        f"{found.rows_per_cpu_second:,.0f} rows for each second of its processor time",
+        found.rows_per_cpu_second >= 100_000,
+    )
+
+
+def redis(world: World, size: Size) -> Iterator[Line]:
+    found = _drains(world, size, "notes", world.cache, size.rows)
+    with world.pipeline("notes", world.cache()) as pipeline:
+        p50, p99 = _latency(world, pipeline, 200, 1, size.seconds)
+    yield Line(
+        "Redis alone as target (500-byte rows, 32 floats)",
+        "Debezium Server 3.0.8: 26-27k rows/s; p50 3.4 ms, p99 8.6 ms at 200 rows/s; 1.99 GB resident",
+        "≥ 60k rows/s; p50 ≤ 1.5 ms, p99 ≤ 5 ms",
+        f"{found.rows_per_second:,.0f} rows/s; {found.rows_per_cpu_second:,.0f} for each second of its processor time; "
+        f"{found.peak_mib:.0f} MiB resident",
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms",
+        found.rows_per_second >= 60_000 and p50 <= 1.5 and p99 <= 5,
+    )
+
+
+def _latency(world: World, pipeline: Pipeline, rate: float, rows_per_commit: int, span: float) -> tuple[float, float]:
+    """p50 and p99 in milliseconds from the acknowledged commit to the event that follows the last store."""
+    arrivals = latency.Arrivals(world.redis.port)
+    try:
+        committed = latency.write_at_pace(pipeline.dsn, pipeline.table, rate, rows_per_commit, span)
+        pipeline.drain()
+        deadline = time.monotonic() + 10
+        while committed.keys() - arrivals.at.keys() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    finally:
+        arrivals.close()
+    # A row that never arrived fails here.
+    return latency.percentiles([1000 * max(0.0, arrivals.at[row] - at) for row, at in committed.items()])
+
+
+def _write_in_parts(pipeline: Pipeline, rows: int) -> None:
+    for first in range(0, rows, _PART_ROWS):
+        pipeline.write(min(_PART_ROWS, rows - first))
+
+
+def memory(world: World, size: Size) -> Iterator[Line]:
+    with world.pipeline("documents", world.sinks()) as pipeline:
+        pipeline.sidecar.stop()
+        _write_in_parts(pipeline, size.pending)
+        pipeline.sidecar.start()
+        pipeline.drain(3600)
+        peak = pipeline.peak_mib()
+        cpu = pipeline.cpu_seconds()
+        time.sleep(size.seconds)
+        idle = (pipeline.cpu_seconds() - cpu) / size.seconds
+    yield Line(
+        f"memory with {size.pending:,} events pending, and processor time when idle",
+        "",
+        "≤ 64 MiB resident with 10M; ≤ 0.5 % of a core",
+        f"at most {peak:.0f} MiB resident",
+        f"{idle:.2%} of a core when idle",
+        peak <= 64 and idle <= 0.005,
+    )
+
+
+def _peer(world: World, program: str, *options: str) -> dict[str, Any]:
+    """Runs a program of bench/peers against the empty stores and returns what it prints."""
+    world.stores()
+    uris = ["--neo4j", world.neo4j.uri, "--qdrant", world.qdrant.uri, "--redis", world.redis.uri]
+    path = pathlib.Path(__file__).resolve().parents[1] / "peers" / program
+    ran = subprocess.run([sys.executable, str(path), *uris, *options], capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
+
+
+def stores(world: World, size: Size) -> Iterator[Line]:
+    rows = min(size.rows, _STORE_ROWS_MAX)
+    loaded, drained = [], []
+    for turn in range(size.rounds):
+        def load() -> None:
+            loaded.append(_peer(world, "bulk_loaders.py", "--rows", str(rows)))
+
+        def drain() -> None:
+            with world.pipeline("documents", world.stores()) as pipeline:
+                drained.append(_drain(pipeline, rows))
+
+        for side in (load, drain) if turn % 2 == 0 else (drain, load):
+            side()
+    service = _peer(world, "self_writing_service.py", "--postgres", world.postgres.dsn, "--seconds", str(size.seconds / 2))
+    rate = statistics.median(each.rows_per_second for each in drained)
+    middle = {store: statistics.median(each[store] for each in loaded) for store in loaded[0]}
+    share, times = rate / middle["all"], rate / service["documents_per_second"]
+    yield Line(
+        "sustained rows/s into all stores (384 dimensions, 5 properties, 1 relationship, 2 cache keys)",
+        "bulk loaders 12,100; a self-writing service 180/s",
+        "≥ 85 % of the bulk loaders; ≥ 50x the self-writing service",
+        f"{rate:,.0f} rows/s; bulk loaders {middle['all']:,.0f} (Neo4j {middle['neo4j']:,.0f}, Qdrant {middle['qdrant']:,.0f}, "
+        f"Redis {middle['redis']:,.0f}); service {service['documents_per_second']:,.0f}",
+        f"{share:.0%} of the loaders, {times:.0f}x the service",
+        share >= 0.85 and times >= 50,
+    )
+    yield from _to_all_stores(world, size, rate, service)
+
+
+def _to_all_stores(world: World, size: Size, rate: float, service: dict[str, Any]) -> Iterator[Line]:
+    with world.pipeline("documents", world.stores()) as pipeline:
+        p50, p99 = _latency(world, pipeline, 200, 1, size.seconds)
+    with world.pipeline("documents", world.stores()) as pipeline:
+        half50, half99 = _latency(world, pipeline, rate / 2, _ROWS_PER_COMMIT, size.seconds)
+    yield Line(
+        "commit to readable in all stores",
+        "that service at one client: p50 4.9 ms, p99 11.6 ms, inside the user's request",
+        "p50 ≤ 5 ms, p99 ≤ 20 ms at 200 rows/s; p99 ≤ 100 ms at half of the sustained rate",
+        f"at half of the sustained rate, {rate / 2:,.0f} rows/s: p50 {half50:.1f} ms, p99 {half99:.1f} ms; the service at one client "
+        f"p50 {service['p50_ms']:.1f} ms, p99 {service['p99_ms']:.1f} ms",
+        f"p50 {p50:.1f} ms, p99 {p99:.1f} ms at 200 rows/s",
+        p50 <= 5 and p99 <= 20 and half99 <= 100,
+    )
+
+
+def backlog(world: World, size: Size) -> Iterator[Line]:
+    """Neo4j is away while rows are written, and comes back."""
+    with world.pipeline("documents", world.stores()) as pipeline:
+        world.neo4j.stop()
+        _write_in_parts(pipeline, size.backlog)
+        world.neo4j.start()
+        took = seconds(lambda: pipeline.drain(3600))
+        parked, peak = pipeline.parked, pipeline.peak_mib()
+    yield Line(
+        f"backlog of {size.backlog:,} rows after an outage of Neo4j",
+        "",
+        "1M drain at the sustained rate, no event parked",
+        f"{size.backlog / took:,.0f} rows/s, the first connection included; {peak:.0f} MiB resident",
+        f"{parked} parked",
+        parked == 0,
+    )
+
+
+CASES: dict[str, Callable[[World, Size], Iterator[Line]]] = {
+    "sink": sink,
+    "redis": redis,
+    "memory": memory,
+    "stores": stores,
+    "backlog": backlog,
+}

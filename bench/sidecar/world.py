@@ -1,0 +1,158 @@
+"""The servers that `make bench` measures with, and one pipeline at a time through them."""
+
+import contextlib
+import os
+import pathlib
+import re
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+
+import psycopg
+
+from stores import ROOT, SIDECAR_ROLE, Neo4j, Postgres, Qdrant, Redis, Server, Sidecar, runtime_directory
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_PORTS = re.compile(r"^READY bolt=(\d+) qdrant=(\d+) redis=(\d+)$", re.MULTILINE)
+_TICKS = os.sysconf("SC_CLK_TCK")
+# Commits are flushed, as everywhere. What comes at its own time, checkpoints and vacuum, does not come in between.
+_SETTINGS = {"autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "8GB", "shared_buffers": "512MB"}
+
+
+class Sink(Server):
+    """Neo4j, Qdrant and Redis that acknowledge everything at once: bench/sink."""
+
+    name = "sink"
+
+    def command(self) -> Sequence[str]:
+        return [str(ROOT / "build" / "release" / "bench_sink")]
+
+    def is_ready(self) -> bool:
+        return _PORTS.search(self.log_text()) is not None
+
+    @property
+    def variables(self) -> dict[str, str]:
+        bolt, qdrant, redis = _PORTS.search(self.log_text()).groups()
+        return {
+            "APEX_NEO4J_URI": f"bolt://127.0.0.1:{bolt}",
+            "APEX_QDRANT_URI": f"http://127.0.0.1:{qdrant}",
+            "APEX_REDIS_URI": f"redis://127.0.0.1:{redis}",
+        }
+
+
+class Pipeline:
+    """A database with one attached table and the sidecar that serves it. `table` is documents or notes."""
+
+    def __init__(self, dsn: str, table: str, sidecar: Sidecar) -> None:
+        self.table = table
+        self.dsn = dsn
+        self.sidecar = sidecar
+        self.session = psycopg.connect(dsn, autocommit=True)
+        self._written = 0
+
+    def write(self, rows: int) -> None:
+        """Commits that many rows at once."""
+        self.session.execute(f"SELECT count(*) FROM write_{self.table}(%s, %s)", [self._written, rows])
+        self._written += rows
+
+    def drain(self, seconds: float = 600) -> None:
+        """Returns when everything committed so far is in every store."""
+        result = self.session.execute(
+            "CALL apex.wait_synced(apex.position(), make_interval(secs => %s), NULL)", [seconds]
+        ).fetchone()[0]
+        if result != "synced":
+            raise RuntimeError(f"the sidecar did not drain what was written: {result}\n{self.sidecar.log_tail()}")
+
+    @property
+    def parked(self) -> int:
+        return self.session.execute("SELECT count(*) FROM apex.failed_sagas").fetchone()[0]
+
+    def cpu_seconds(self) -> float:
+        """What the sidecar's threads have used so far, in the kernel too."""
+        fields = pathlib.Path(f"/proc/{self.sidecar.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def peak_mib(self) -> float:
+        """The most memory that the sidecar has had resident."""
+        status = pathlib.Path(f"/proc/{self.sidecar.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
+
+
+class World:
+    """Servers are started when they are first asked for and end with the world."""
+
+    def __init__(self) -> None:
+        directory = runtime_directory("bench-sidecar")
+        self.postgres = Postgres(directory / "postgres", fsync=True, settings=_SETTINGS)
+        self.redis = Redis(directory / "redis")
+        self.neo4j = Neo4j(directory / "neo4j")
+        self.qdrant = Qdrant(directory / "qdrant")
+        self.sink = Sink(directory / "sink")
+        self._directory = directory
+        self._pipelines = 0
+
+    def __enter__(self) -> "World":
+        self.postgres.remove()  # what an interrupted run left
+        self.postgres.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in (self.sink, self.redis, self.neo4j, self.qdrant):
+            server.stop()
+        self.postgres.remove()
+
+    def sinks(self) -> dict[str, str]:
+        """The settings of a sidecar whose three stores acknowledge at once."""
+        self.sink.start()
+        return self.sink.variables
+
+    def cache(self) -> dict[str, str]:
+        """The settings of a sidecar that has an empty Redis alone."""
+        self.redis.start()
+        with self.redis.client() as client:
+            client.flushall()
+        return {"APEX_REDIS_URI": self.redis.uri}
+
+    def stores(self) -> dict[str, str]:
+        """The settings of a sidecar with all three stores, empty."""
+        for server in (self.neo4j, self.qdrant):
+            server.start()
+        with self.neo4j.driver() as driver, driver.session() as session:
+            session.run("MATCH (n) CALL { WITH n DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
+        client = self.qdrant.client()
+        for collection in client.get_collections().collections:
+            client.delete_collection(collection.name)
+        client.close()
+        return {**self.cache(), "APEX_NEO4J_URI": self.neo4j.uri, "APEX_QDRANT_URI": self.qdrant.uri}
+
+    @contextlib.contextmanager
+    def pipeline(self, table: str, variables: Mapping[str, str]) -> Iterator[Pipeline]:
+        """A fresh database, its table attached, a sidecar that leads and has prepared its stores."""
+        self._pipelines += 1
+        name = f"bench_{self._pipelines}"
+        with self.postgres.connect() as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+            self._run(name, "schema.sql")
+            self._run(name, f"attach_{table}.sql")
+            admin.execute("CHECKPOINT")
+        dsn = self.postgres.dsn_of(name)
+        settings = {"APEX_POSTGRES_DSN": self.postgres.sidecar_dsn_of(name), **variables}
+        sidecar = Sidecar(self._directory / "apex", settings)
+        pipeline = Pipeline(dsn, table, sidecar)
+        try:
+            pipeline.session.execute("SELECT apex.grant_sidecar(%s)", [SIDECAR_ROLE])
+            sidecar.start()
+            pipeline.write(1)
+            pipeline.drain()
+            yield pipeline
+        finally:
+            pipeline.session.close()
+            sidecar.stop()
+            with self.postgres.connect() as admin:
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, database: str, file: str) -> None:
+        subprocess.run(
+            ["psql", "-qX", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-f", str(_HERE / file)],
+            env={**os.environ, **self.postgres.variables, "PGDATABASE": database, "PGOPTIONS": "-c client_min_messages=warning"},
+            check=True,
+        )
