@@ -17,6 +17,7 @@
 #include "stores/qdrant/encode.h"
 #include "stores/qdrant/point_id.h"
 #include "stores/qdrant/request_batcher.h"
+#include "stores/qdrant/values.h"
 
 namespace apex::qdrant {
 namespace {
@@ -42,7 +43,7 @@ ClientOptions Options() {
 struct Stored {
   std::map<std::string, ::qdrant::Value> payload;
   std::vector<float> vector;
-  int64_t seq() const { return payload.at(kSeqField).integer_value(); }
+  int64_t seq() const { return payload.at(std::string(kSeqField)).integer_value(); }
   std::string title() const { return payload.at("title").string_value(); }
 };
 
@@ -229,9 +230,9 @@ TEST_F(QdrantStoreTest, PointThatSomebodyElseWroteWithoutAVersionIsTakenOver) {
   }
   bool sent = false;
   const Status by_hand = reader_.UpdateAll(
-      [&]() -> Result<std::optional<::qdrant::UpdateBatchPoints>> {
-        if (std::exchange(sent, true)) return std::optional<::qdrant::UpdateBatchPoints>();
-        return std::optional(request);
+      [&]() -> Result<std::optional<UpdateRequest>> {
+        if (std::exchange(sent, true)) return std::optional<UpdateRequest>();
+        return std::optional(UpdateRequest{request.SerializeAsString(), request.operations_size()});
       },
       Soon());
   ASSERT_TRUE(by_hand.ok()) << Describe(by_hand.error());

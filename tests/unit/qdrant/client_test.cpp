@@ -69,16 +69,20 @@ grpc::Status Complete(const ::qdrant::UpdateBatchPoints& request,
   return grpc::Status::OK;
 }
 
+UpdateRequest Encoded(const ::qdrant::UpdateBatchPoints& request) {
+  return {request.SerializeAsString(), request.operations_size()};
+}
+
 /// `count` requests of two operations each; `pulled` counts how many were asked for.
 Client::Requests Requests(int count, int* pulled) {
   *pulled = 0;
-  return [count, pulled]() -> Result<std::optional<::qdrant::UpdateBatchPoints>> {
-    if (*pulled == count) return std::optional<::qdrant::UpdateBatchPoints>();
+  return [count, pulled]() -> Result<std::optional<UpdateRequest>> {
+    if (*pulled == count) return std::optional<UpdateRequest>();
     ::qdrant::UpdateBatchPoints request;
     request.set_collection_name(std::to_string((*pulled)++));
     request.add_operations();
     request.add_operations();
-    return std::optional(std::move(request));
+    return std::optional(Encoded(request));
   };
 }
 
@@ -223,11 +227,11 @@ TEST(ClientTest, ErrorWhileEncodingEndsTheSendingAndIsReturned) {
   Client client(server.options());
   int asked = 0;
   const Status sent = client.UpdateAll(
-      [&asked]() -> Result<std::optional<::qdrant::UpdateBatchPoints>> {
+      [&asked]() -> Result<std::optional<UpdateRequest>> {
         if (asked++ == 0) {
           ::qdrant::UpdateBatchPoints request;
           request.add_operations();
-          return std::optional(request);
+          return std::optional(Encoded(request));
         }
         StoreError error;
         error.kind = ErrorKind::kPermanent;

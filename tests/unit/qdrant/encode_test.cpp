@@ -9,9 +9,13 @@
 #include <limits>
 #include <vector>
 
+#include "qdrant.pb.h"
+#include "stores/qdrant/values.h"
+
 namespace apex::qdrant {
 namespace {
 
+using PointOperation = ::qdrant::PointsUpdateOperation;
 using ::qdrant::Value;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -47,6 +51,21 @@ RowWrite Write(MappingPtr mapping, const std::string& image,
   return {10, change, {change}};
 }
 
+Result<PointOperation> Decoded(const Result<std::string_view>& bytes) {
+  if (!bytes.ok()) return bytes.error();
+  PointOperation operation;
+  EXPECT_TRUE(operation.ParseFromString(std::string(*bytes)));
+  return operation;
+}
+
+Result<PointOperation> EncodeWrite(const RowWrite& write) {
+  return Decoded(PointEncoder().Write(write));
+}
+
+Result<PointOperation> EncodeUndo(const RowUndo& undo) {
+  return Decoded(PointEncoder().Undo(undo));
+}
+
 Result<PointOperation> EncodeOne(ColumnKind kind, const std::string& json, bool is_array = false) {
   return EncodeWrite(Write(Mapping(kind, is_array), R"({"id": 7, "v": )" + json + "}"));
 }
@@ -78,6 +97,23 @@ TEST(EncodeTest, PointCarriesIdKeyColumnsVersionAndEmbedding) {
   EXPECT_EQ(point.payload().at("id").integer_value(), 7);
   EXPECT_EQ(point.payload().at("_apex_seq").integer_value(), 10);
   EXPECT_THAT(point.vectors().vector().dense().data(), testing::ElementsAre(1, 2));
+}
+
+TEST(EncodeTest, OneEncoderServesRowsOfAnyShapeOneAfterTheOther) {
+  PointEncoder encoder;
+  const RowWrite first =
+      Write(Mapping(ColumnKind::kText), R"({"id": 7, "v": "long enough to be kept"})");
+  const RowWrite second = Write(Mapping(ColumnKind::kInt), R"({"id": 7, "v": -1})", Pack({3}));
+  for (int i = 0; i < 2; ++i) {
+    const auto text = Decoded(encoder.Write(first));
+    EXPECT_EQ((*text).upsert().points(0).payload().at("v").string_value(),
+              "long enough to be kept");
+    const auto number = Decoded(encoder.Write(second));
+    EXPECT_EQ((*number).upsert().points(0).payload().at("v").integer_value(), -1);
+    EXPECT_THAT((*number).upsert().points(0).vectors().vector().dense().data(),
+                testing::ElementsAre(3));
+    EXPECT_FALSE(encoder.Write(Write(Mapping(ColumnKind::kText), "[]")).ok());
+  }
 }
 
 TEST(EncodeTest, BoolStaysBool) { EXPECT_TRUE(Encoded(ColumnKind::kBool, "true").bool_value()); }

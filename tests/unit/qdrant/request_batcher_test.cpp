@@ -4,33 +4,42 @@
 
 #include <vector>
 
+#include "qdrant.pb.h"
+
 namespace apex::qdrant {
 namespace {
 
-Addressed Sized(const std::string& collection, size_t bytes, uint64_t id = 0) {
-  Addressed addressed;
-  addressed.collection = collection;
-  auto* point = addressed.operation.mutable_upsert()->add_points();
+struct Operation {
+  std::string collection;
+  std::string bytes;
+};
+
+Operation Sized(const std::string& collection, size_t bytes, uint64_t id = 0) {
+  ::qdrant::PointsUpdateOperation operation;
+  auto* point = operation.mutable_upsert()->add_points();
   point->mutable_id()->set_num(id);
   (*point->mutable_payload())["filler"].set_string_value(std::string(bytes, 'x'));
-  return addressed;
+  return {collection, operation.SerializeAsString()};
 }
 
-RequestBatcher::Source From(std::vector<Addressed> all) {
+RequestBatcher::Source From(std::vector<Operation> all) {
   return [all = std::move(all), next = size_t{0}]() mutable -> Result<std::optional<Addressed>> {
     if (next == all.size()) return std::optional<Addressed>();
-    return std::optional(all[next++]);
+    const Operation& operation = all[next++];
+    return std::optional(Addressed{operation.collection, operation.bytes});
   };
 }
 
-std::vector<::qdrant::UpdateBatchPoints> Requests(std::vector<Addressed> all) {
+std::vector<::qdrant::UpdateBatchPoints> Requests(std::vector<Operation> all) {
   RequestBatcher batcher(From(std::move(all)));
   std::vector<::qdrant::UpdateBatchPoints> requests;
   while (true) {
     auto next = batcher.Next();
     EXPECT_TRUE(next.ok());
     if (!*next) return requests;
-    requests.push_back(**next);
+    requests.emplace_back();
+    EXPECT_TRUE(requests.back().ParseFromString((*next)->bytes));
+    EXPECT_EQ(requests.back().operations_size(), (*next)->operations);
   }
 }
 
@@ -39,7 +48,7 @@ TEST(RequestBatcherTest, NothingMakesNoRequest) { EXPECT_TRUE(Requests({}).empty
 TEST(RequestBatcherTest, EveryRequestWaits) { EXPECT_TRUE(Requests({Sized("a", 1)})[0].wait()); }
 
 TEST(RequestBatcherTest, RequestsStayUnderTheByteLimitAndLoseNothing) {
-  std::vector<Addressed> all;
+  std::vector<Operation> all;
   for (uint64_t id = 0; id < 40; ++id) all.push_back(Sized("a", 300'000, id));
   uint64_t expected = 0;
   const auto requests = Requests(std::move(all));
@@ -61,7 +70,7 @@ TEST(RequestBatcherTest, OperationLargerThanTheLimitGoesAlone) {
 
 TEST(RequestBatcherTest, OperationsOfARequestAreBounded) {
   const auto requests =
-      Requests(std::vector<Addressed>(2 * kRequestOperationsMax + 1, Sized("a", 1)));
+      Requests(std::vector<Operation>(2 * kRequestOperationsMax + 1, Sized("a", 1)));
   ASSERT_EQ(requests.size(), 3u);
   EXPECT_EQ(requests[0].operations_size(), kRequestOperationsMax);
   EXPECT_EQ(requests[2].operations_size(), 1);

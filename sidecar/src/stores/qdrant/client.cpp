@@ -1,5 +1,6 @@
 #include "stores/qdrant/client.h"
 
+#include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -120,6 +121,18 @@ void KeepWorse(StoreError error, std::optional<StoreError>* kept) {
   if (!*kept || Severity(error.kind) > Severity((*kept)->kind)) *kept = std::move(error);
 }
 
+constexpr const char* kUpdateBatch = "/qdrant.Points/UpdateBatch";
+/// Sends bytes as they are and decodes the answer.
+using UpdateStub = grpc::TemplatedGenericStub<grpc::ByteBuffer, ::qdrant::UpdateBatchResponse>;
+
+/// Hands the bytes over without copying them.
+grpc::ByteBuffer ToBuffer(std::string bytes) {
+  auto* kept = new std::string(std::move(bytes));  // Owned by the slice.
+  const auto release = [](void* owned) { delete static_cast<std::string*>(owned); };
+  const grpc::Slice slice(kept->data(), kept->size(), release, kept);
+  return {&slice, 1};
+}
+
 /// One update request on its way.
 struct InFlight {
   grpc::ClientContext context;
@@ -139,6 +152,7 @@ struct Client::Impl {
     qdrant = ::qdrant::Qdrant::NewStub(channel);
     collections = ::qdrant::Collections::NewStub(channel);
     points = ::qdrant::Points::NewStub(channel);
+    updates = std::make_unique<UpdateStub>(channel);
   }
 
   Status CheckUri() const {
@@ -166,12 +180,13 @@ struct Client::Impl {
     return response;
   }
 
-  void Send(const ::qdrant::UpdateBatchPoints& request, Deadline deadline,
-            grpc::CompletionQueue* queue) {
+  void Send(UpdateRequest request, Deadline deadline, grpc::CompletionQueue* queue) {
     auto* call = new InFlight;  // Owned by the queue until Receive takes it back.
     Start(deadline, &call->context);
-    call->operations = request.operations_size();
-    call->reader = points->AsyncUpdateBatch(&call->context, request, queue);
+    call->operations = request.operations;
+    call->reader = updates->PrepareUnaryCall(&call->context, kUpdateBatch,
+                                             ToBuffer(std::move(request.bytes)), queue);
+    call->reader->StartCall();
     call->reader->Finish(&call->response, &call->status, call);
   }
 
@@ -197,6 +212,7 @@ struct Client::Impl {
   std::unique_ptr<::qdrant::Qdrant::Stub> qdrant;
   std::unique_ptr<::qdrant::Collections::Stub> collections;
   std::unique_ptr<::qdrant::Points::Stub> points;
+  std::unique_ptr<UpdateStub> updates;
 };
 
 Client::Client(ClientOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -269,7 +285,7 @@ Status Client::UpdateAll(const Requests& requests, Deadline deadline) {
       if (!request.ok()) KeepWorse(request.error(), &failure);
       more = request.ok() && request->has_value() && !failure;
       if (!more) continue;
-      impl_->Send(**request, deadline, &queue);
+      impl_->Send(**std::move(request), deadline, &queue);
       ++in_flight;
       continue;
     }

@@ -24,6 +24,12 @@ struct ClientOptions {
   std::string api_key;
 };
 
+/// An encoded UpdateBatchPoints.
+struct UpdateRequest {
+  std::string bytes;
+  int operations = 0;
+};
+
 class Client {
  public:
   /// An unusable uri is reported by the first call, as a permanent error.
@@ -48,7 +54,7 @@ class Client {
   Result<::qdrant::GetResponse> GetPoints(const ::qdrant::GetPoints& request, Deadline deadline);
 
   /// The next request, nullopt at the end, or an error that ends the sending.
-  using Requests = std::function<Result<std::optional<::qdrant::UpdateBatchPoints>>()>;
+  using Requests = std::function<Result<std::optional<UpdateRequest>>()>;
 
   /// Sends requests on disjoint points, up to kRequestsInFlightMax at once, and waits for all.
   /// Success: every operation of every request was Completed. After a failure nothing more is sent,

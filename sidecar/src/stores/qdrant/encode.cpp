@@ -3,33 +3,35 @@
 #include <simdjson.h>
 
 #include <algorithm>
-#include <bit>
+#include <charconv>
 #include <cmath>
 #include <cstring>
-#include <nlohmann/json.hpp>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "stores/qdrant/point_id.h"
-
-static_assert(std::endian::native == std::endian::little,
-              "embeddings are copied as packed little-endian floats");
+#include "stores/qdrant/values.h"
+#include "stores/qdrant/wire.h"
 
 namespace apex::qdrant {
 namespace {
 
-using Json = nlohmann::json;
-using ::qdrant::Value;
-
-/// Why a value cannot be encoded; empty: it can.
-using Reason = std::string;
+namespace api = ::qdrant;
+using Operation = api::PointsUpdateOperation;
+using List = api::PointsUpdateOperation::PointStructList;
+using wire::FieldSize;
+using wire::Writer;
 
 constexpr std::string_view kNoObject = "the image is not a JSON object";
 constexpr std::string_view kNotDescribed =
     "the mapping names a payload column it does not describe";
-constexpr std::string_view kOutOfRange =
-    "json with a number beyond a double, or with half a surrogate pair";
+
+/// Mappings are few; the plans of those of events long settled are forgotten together.
+constexpr size_t kPlansMax = 1024;
+
+/// Key and value of a map's entry on the wire.
+constexpr int kEntryKey = 1;
+constexpr int kEntryValue = 2;
 
 StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::string_view column,
                        std::string_view reason) {
@@ -44,230 +46,282 @@ StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::strin
   return error;
 }
 
-/// A json or jsonb value as it is.
-Reason EncodeNative(const Json& json, int depth, Value* out) {
-  if (depth > kNestingMax) {
-    return "json nested deeper than " + std::to_string(kNestingMax) + " levels";
+/// The header of a payload entry and its key; the Value of `size` bytes follows.
+void StartEntry(std::string_view name, size_t size, std::string& payload) {
+  Writer out(payload);
+  out.Header(api::PointStruct::kPayloadFieldNumber,
+             FieldSize(kEntryKey, name.size()) + FieldSize(kEntryValue, size));
+  out.Bytes(kEntryKey, name);
+  out.Header(kEntryValue, size);
+}
+
+void AddString(std::string_view name, std::string_view text, std::string& payload) {
+  StartEntry(name, FieldSize(api::Value::kStringValueFieldNumber, text.size()), payload);
+  Writer(payload).Bytes(api::Value::kStringValueFieldNumber, text);
+}
+
+void AddVarint(std::string_view name, int field, uint64_t value, std::string& payload) {
+  StartEntry(name, 1 + wire::VarintSize(value), payload);
+  Writer(payload).Varint(field, value);
+}
+
+void AddNull(std::string_view name, std::string& payload) {
+  AddVarint(name, api::Value::kNullValueFieldNumber, api::NULL_VALUE, payload);
+}
+
+template <typename Number>
+bool Parse(std::string_view text, Number& number) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+bool IsPlain(std::string_view json) {
+  return json.size() >= 2 && json.front() == '"' && json.find('\\') == std::string_view::npos;
+}
+
+/// Values whose JSON says at once what they are, which nearly all do. False: EncodeValue has to
+/// look at it.
+bool AddSimple(const Column& column, std::string_view json, std::string& payload) {
+  if (json == "null") {
+    AddNull(column.name, payload);
+    return true;
   }
-  switch (json.type()) {
-    case Json::value_t::boolean: out->set_bool_value(json.get<bool>()); return {};
-    case Json::value_t::number_integer: out->set_integer_value(json.get<int64_t>()); return {};
-    case Json::value_t::number_unsigned:
-      // Qdrant's integers are signed; what is larger becomes a double, as in its own JSON API.
-      if (std::in_range<int64_t>(json.get<uint64_t>())) {
-        out->set_integer_value(json.get<int64_t>());
-      } else {
-        out->set_double_value(json.get<double>());
-      }
-      return {};
-    case Json::value_t::number_float: out->set_double_value(json.get<double>()); return {};
-    case Json::value_t::string:
-      out->set_string_value(json.get_ref<const std::string&>());
-      return {};
-    case Json::value_t::array: {
-      auto* list = out->mutable_list_value();
-      for (const Json& item : json) {
-        if (Reason reason = EncodeNative(item, depth + 1, list->add_values()); !reason.empty())
-          return reason;
-      }
-      return {};
+  if (column.is_array) return false;
+  switch (column.kind) {
+    case ColumnKind::kNumeric:
+    case ColumnKind::kUuid:
+    case ColumnKind::kText:
+    case ColumnKind::kOther:
+      if (!IsPlain(json)) return false;
+      AddString(column.name, json.substr(1, json.size() - 2), payload);
+      return true;
+    case ColumnKind::kTimestamptz:
+    case ColumnKind::kTimestamp:
+    case ColumnKind::kDate:
+      if (!IsPlain(json) || json.ends_with("infinity\"")) return false;
+      AddString(column.name, json.substr(1, json.size() - 2), payload);
+      return true;
+    case ColumnKind::kInt: {
+      int64_t number = 0;
+      if (!Parse(json, number)) return false;
+      AddVarint(column.name, api::Value::kIntegerValueFieldNumber, static_cast<uint64_t>(number),
+                payload);
+      return true;
     }
-    case Json::value_t::object: {
-      auto& fields = *out->mutable_struct_value()->mutable_fields();
-      for (const auto& [name, item] : json.items()) {
-        if (Reason reason = EncodeNative(item, depth + 1, &fields[name]); !reason.empty())
-          return reason;
-      }
-      return {};
+    case ColumnKind::kFloat: {
+      double number = 0;
+      if (!Parse(json, number)) return false;
+      StartEntry(column.name, wire::DoubleFieldSize(api::Value::kDoubleValueFieldNumber), payload);
+      Writer(payload).Double(api::Value::kDoubleValueFieldNumber, number);
+      return true;
     }
-    default: out->set_null_value(::qdrant::NULL_VALUE); return {};
+    case ColumnKind::kBool:
+      if (json != "true" && json != "false") return false;
+      AddVarint(column.name, api::Value::kBoolValueFieldNumber, json == "true" ? 1 : 0, payload);
+      return true;
+    default: return false;
   }
-}
-
-Reason EncodeText(ColumnKind kind, const std::string& text, Value* out) {
-  const bool is_date = kind == ColumnKind::kTimestamptz || kind == ColumnKind::kTimestamp ||
-                       kind == ColumnKind::kDate;
-  if (is_date && (text == "infinity" || text == "-infinity"))
-    return "Qdrant holds no infinite dates";
-  if (kind == ColumnKind::kJson) {
-    const Json parsed = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    if (parsed.is_discarded()) return std::string(kOutOfRange);
-    return EncodeNative(parsed, 0, out);
-  }
-  out->set_string_value(text);
-  return {};
-}
-
-/// One element of a column. A float that is not a number came as a string and stays one: a JSON
-/// payload has no other way.
-Reason EncodeScalar(ColumnKind kind, const Json& json, Value* out) {
-  if (json.is_null()) {
-    out->set_null_value(::qdrant::NULL_VALUE);
-    return {};
-  }
-  if (kind == ColumnKind::kJsonb) return EncodeNative(json, 0, out);
-  if (json.is_string()) return EncodeText(kind, json.get_ref<const std::string&>(), out);
-  if (kind == ColumnKind::kFloat && json.is_number()) {
-    out->set_double_value(json.get<double>());
-    return {};
-  }
-  if ((kind == ColumnKind::kInt && json.is_number_integer()) ||
-      (kind == ColumnKind::kBool && json.is_boolean())) {
-    return EncodeNative(json, 0, out);
-  }
-  return "unexpected value " + json.dump();
-}
-
-Reason EncodeValue(const Column& column, const Json& json, Value* out) {
-  if (!column.is_array || json.is_null()) return EncodeScalar(column.kind, json, out);
-  // A multidimensional array is a list of lists.
-  if (!json.is_array()) return EncodeScalar(column.kind, json, out);
-  auto* list = out->mutable_list_value();
-  for (const Json& item : json) {
-    if (Reason reason = EncodeValue(column, item, list->add_values()); !reason.empty())
-      return reason;
-  }
-  return {};
-}
-
-/// Key columns, then payload columns. nullptr stands for a column that the mapping does not
-/// describe.
-std::vector<const Column*> PayloadColumns(const TableMapping& mapping) {
-  std::vector<const Column*> columns;
-  for (const Column& column : mapping.key) columns.push_back(&column);
-  for (const std::string& name : mapping.vector->payload)
-    columns.push_back(mapping.FindColumn(name));
-  return columns;
-}
-
-/// Only the columns of the payload are parsed: a value that another store alone needs cannot be at
-/// fault here.
-Status EncodePayload(const TableMapping& mapping, const RowId& row, int64_t seq,
-                     std::string_view image, ::qdrant::PointStruct* point) {
-  auto& payload = *point->mutable_payload();
-  const std::vector<const Column*> columns = PayloadColumns(mapping);
-  for (const Column* column : columns) {
-    if (column == nullptr) return Unencodable(mapping, row, {}, kNotDescribed);
-    payload[column->name].set_null_value(::qdrant::NULL_VALUE);
-  }
-  payload[kSeqField].set_integer_value(seq);
-
-  thread_local simdjson::ondemand::parser parser;
-  const simdjson::padded_string padded(image);
-  simdjson::ondemand::document document;
-  simdjson::ondemand::object members;
-  if (parser.iterate(padded).get(document) || document.get_object().get(members)) {
-    return Unencodable(mapping, row, {}, kNoObject);
-  }
-  for (auto member : members) {
-    std::string_view name;
-    if (member.unescaped_key().get(name)) return Unencodable(mapping, row, {}, kNoObject);
-    const auto column = std::find_if(columns.begin(), columns.end(),
-                                     [name](const Column* c) { return c->name == name; });
-    if (column == columns.end()) continue;
-    Json value(Json::value_t::discarded);
-    std::string_view text;
-    if (!simdjson::to_json_string(member.value()).get(text)) {
-      value = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-    }
-    const Reason reason = value.is_discarded()
-                              ? std::string(kOutOfRange)
-                              : EncodeValue(**column, value, &payload[(*column)->name]);
-    if (!reason.empty()) return Unencodable(mapping, row, (*column)->name, reason);
-  }
-  return {};
 }
 
 /// The dimension is not checked: Qdrant's own words about it are what a parked saga shows.
-Status EncodeVector(const TableMapping& mapping, const RowId& row, std::string_view packed,
-                    ::qdrant::PointStruct* point) {
+Status CheckEmbedding(const TableMapping& mapping, const RowId& row, std::string_view packed) {
   const std::string& column = mapping.vector->embedding;
   if (packed.size() % sizeof(float) != 0)
     return Unencodable(mapping, row, column, "the embedding is cut short");
-  auto* data = point->mutable_vectors()->mutable_vector()->mutable_dense()->mutable_data();
-  data->Resize(static_cast<int>(packed.size() / sizeof(float)), 0);
-  std::memcpy(data->mutable_data(), packed.data(), packed.size());
-  for (int i = 0; i < data->size(); ++i) {
-    if (!std::isfinite(data->Get(i))) {
-      const std::string_view what = std::isnan(data->Get(i)) ? "NaN" : "Infinity";
-      return Unencodable(
-          mapping, row, column,
-          std::string(what) + " at position " + std::to_string(i + 1) + " of the embedding");
-    }
-  }
-  return {};
-}
-
-Result<::qdrant::PointStruct> EncodePoint(const TableMapping& mapping, const RowId& row,
-                                          int64_t seq, std::string_view image,
-                                          std::string_view embedding) {
-  ::qdrant::PointStruct point;
-  *point.mutable_id() = PointIdOf(mapping, row);
-  if (Status payload = EncodePayload(mapping, row, seq, image, &point); !payload.ok())
-    return payload.error();
-  if (Status vector = EncodeVector(mapping, row, embedding, &point); !vector.ok())
-    return vector.error();
-  return point;
+  const auto at = [packed](size_t position) {
+    uint32_t bits = 0;
+    std::memcpy(&bits, packed.data() + position * sizeof(float), sizeof bits);
+    return bits;
+  };
+  constexpr uint32_t kExponent = 0x7F800000;
+  const size_t count = packed.size() / sizeof(float);
+  bool finite = true;
+  for (size_t i = 0; i < count; ++i) finite &= (at(i) & kExponent) != kExponent;
+  if (finite) return {};
+  size_t position = 0;
+  while ((at(position) & kExponent) != kExponent) ++position;
+  const bool is_nan = (at(position) & ~kExponent & 0x7FFFFFFF) != 0;
+  return Unencodable(mapping, row, column,
+                     std::string(is_nan ? "NaN" : "Infinity") + " at position " +
+                         std::to_string(position + 1) + " of the embedding");
 }
 
 /// True of points of a lower version, and of points that carry none because somebody else wrote
 /// them. Qdrant's ranges are doubles: versions are exact below 2^53.
-void AddOlderThan(int64_t seq, ::qdrant::Filter* filter) {
-  auto* field = filter->add_must_not()->mutable_field();
-  field->set_key(kSeqField);
-  field->mutable_range()->set_gte(static_cast<double>(seq));
+void AddOlderThan(int64_t seq, std::string& filter) {
+  constexpr size_t kRange = wire::DoubleFieldSize(api::Range::kGteFieldNumber);
+  constexpr size_t kField = FieldSize(api::FieldCondition::kKeyFieldNumber, kSeqField.size()) +
+                            FieldSize(api::FieldCondition::kRangeFieldNumber, kRange);
+  Writer out(filter);
+  out.Header(api::Filter::kMustNotFieldNumber,
+             FieldSize(api::Condition::kFieldFieldNumber, kField));
+  out.Header(api::Condition::kFieldFieldNumber, kField);
+  out.Bytes(api::FieldCondition::kKeyFieldNumber, kSeqField);
+  out.Header(api::FieldCondition::kRangeFieldNumber, kRange);
+  out.Double(api::Range::kGteFieldNumber, static_cast<double>(seq));
 }
 
 /// True of points that came from the failed changes.
-void AddFailed(const RowUndo& undo, ::qdrant::Filter* filter) {
-  auto* field = filter->add_must()->mutable_field();
-  field->set_key(kSeqField);
+void AddFailed(const RowUndo& undo, std::string& filter) {
+  api::Filter failed;
+  auto* field = failed.add_must()->mutable_field();
+  field->set_key(std::string(kSeqField));
   field->mutable_range()->set_gt(static_cast<double>(undo.accepted_seq));
   field->mutable_range()->set_lte(static_cast<double>(undo.failed_seq));
-}
-
-/// The filter of a delete that takes this point alone, for the caller to narrow.
-::qdrant::Filter* StartDelete(const TableMapping& mapping, const RowId& row,
-                              PointOperation* operation) {
-  auto* filter = operation->mutable_delete_points()->mutable_points()->mutable_filter();
-  *filter->add_must()->mutable_has_id()->add_has_id() = PointIdOf(mapping, row);
-  return filter;
+  failed.AppendToString(&filter);
 }
 
 }  // namespace
 
-Result<PointOperation> EncodeWrite(const RowWrite& write) {
+struct PointEncoder::Plan {
+  MappingPtr mapping;           ///< Kept, so that its address stays the plan's own.
+  std::vector<Column> columns;  ///< Of the payload: key columns, then payload columns, each once.
+  bool is_described = true;     ///< The mapping describes every one of them.
+};
+
+/// A row's image, read column by column.
+class PointEncoder::Image {
+ public:
+  /// Calls `visit` with name and JSON text of each column, which is empty where it cannot be read,
+  /// until it returns an error. False: this is no object.
+  template <typename Visit>
+  bool ForEach(std::string_view text, Visit visit) {
+    buffer_.assign(text);
+    buffer_.reserve(text.size() + simdjson::SIMDJSON_PADDING);
+    const simdjson::padded_string_view padded(buffer_.data(), buffer_.size(), buffer_.capacity());
+    simdjson::ondemand::document document;
+    simdjson::ondemand::object members;
+    if (parser_.iterate(padded).get(document) || document.get_object().get(members)) return false;
+    for (auto member : members) {
+      std::string_view name;
+      if (member.unescaped_key().get(name)) return false;
+      std::string_view json;
+      if (simdjson::to_json_string(member.value()).get(json)) json = {};
+      if (!visit(name, json.substr(0, json.find_last_not_of(" \t\r\n") + 1))) return true;
+    }
+    return true;
+  }
+
+ private:
+  std::string buffer_;
+  simdjson::ondemand::parser parser_;
+};
+
+PointEncoder::PointEncoder() : image_(std::make_unique<Image>()) {}
+
+PointEncoder::~PointEncoder() = default;
+
+Result<std::string_view> PointEncoder::Write(const RowWrite& write) {
   const Change& change = *write.newest;
-  const TableMapping& mapping = *change.mapping;
-  PointOperation operation;
-  if (change.op != Operation::kDelete && !change.capture_error.empty()) {
-    return Unencodable(mapping, change.row, {}, change.capture_error);
+  const Plan& plan = PlanOf(change.mapping);
+  const bool is_gone = change.op == apex::Operation::kDelete;
+  if (!is_gone && !change.capture_error.empty()) {
+    return Unencodable(*plan.mapping, change.row, {}, change.capture_error);
   }
-  if (change.op == Operation::kDelete || !change.embedding) {
-    AddOlderThan(write.seq, StartDelete(mapping, change.row, &operation));
-    return operation;
-  }
-  auto point =
-      EncodePoint(mapping, change.row, write.seq, change.after.value_or("{}"), *change.embedding);
-  if (!point.ok()) return point.error();
-  *operation.mutable_upsert()->add_points() = *std::move(point);
-  AddOlderThan(write.seq, operation.mutable_upsert()->mutable_update_filter());
-  return operation;
+  filter_.clear();
+  AddOlderThan(write.seq, filter_);
+  if (is_gone || !change.embedding) return Delete(plan, change.row);
+  return Upsert(plan, change.row, write.seq, change.after ? std::string_view(*change.after) : "{}",
+                *change.embedding);
 }
 
-Result<PointOperation> EncodeUndo(const RowUndo& undo) {
-  const TableMapping& mapping = *undo.mapping;
-  PointOperation operation;
-  if (!undo.accepted || !undo.accepted_embedding) {
-    AddFailed(undo, StartDelete(mapping, undo.row, &operation));
-    return operation;
+Result<std::string_view> PointEncoder::Undo(const RowUndo& undo) {
+  const Plan& plan = PlanOf(undo.mapping);
+  filter_.clear();
+  AddFailed(undo, filter_);
+  if (!undo.accepted || !undo.accepted_embedding) return Delete(plan, undo.row);
+  return Upsert(plan, undo.row, undo.accepted_seq, *undo.accepted, *undo.accepted_embedding);
+}
+
+const PointEncoder::Plan& PointEncoder::PlanOf(const MappingPtr& mapping) {
+  const auto known = plans_.find(mapping.get());
+  if (known != plans_.end()) return *known->second;
+  if (plans_.size() >= kPlansMax) plans_.clear();
+  auto plan = std::make_unique<Plan>();
+  plan->mapping = mapping;
+  const auto add = [&](const Column& column) {
+    if (std::ranges::find(plan->columns, column.name, &Column::name) == plan->columns.end())
+      plan->columns.push_back(column);
+  };
+  for (const Column& column : mapping->key) add(column);
+  for (const std::string& name : mapping->vector->payload) {
+    const Column* column = mapping->FindColumn(name);
+    if (column == nullptr) {
+      plan->is_described = false;
+    } else {
+      add(*column);
+    }
   }
-  auto point =
-      EncodePoint(mapping, undo.row, undo.accepted_seq, *undo.accepted, *undo.accepted_embedding);
-  if (!point.ok()) return point.error();
-  *operation.mutable_upsert()->add_points() = *std::move(point);
-  AddFailed(undo, operation.mutable_upsert()->mutable_update_filter());
-  return operation;
+  return *plans_.emplace(mapping.get(), std::move(plan)).first->second;
+}
+
+Status PointEncoder::EncodePayload(const Plan& plan, const RowId& row, int64_t seq,
+                                   std::string_view image) {
+  if (!plan.is_described) return Unencodable(*plan.mapping, row, {}, kNotDescribed);
+  payload_.clear();
+  std::vector<bool> seen(plan.columns.size());
+  Status status;
+  const bool is_object = image_->ForEach(image, [&](std::string_view name, std::string_view json) {
+    const auto column = std::ranges::find(plan.columns, name, &Column::name);
+    if (column == plan.columns.end()) return true;
+    seen[static_cast<size_t>(column - plan.columns.begin())] = true;
+    if (AddSimple(*column, json, payload_)) return true;
+    api::Value value;
+    if (const Reason reason = EncodeValue(*column, json, &value); !reason.empty()) {
+      status = Unencodable(*plan.mapping, row, column->name, reason);
+      return false;
+    }
+    StartEntry(column->name, value.ByteSizeLong(), payload_);
+    value.AppendToString(&payload_);
+    return true;
+  });
+  if (!is_object) return Unencodable(*plan.mapping, row, {}, kNoObject);
+  if (!status.ok()) return status;
+  for (size_t i = 0; i < seen.size(); ++i) {
+    if (!seen[i]) AddNull(plan.columns[i].name, payload_);
+  }
+  AddVarint(kSeqField, api::Value::kIntegerValueFieldNumber, static_cast<uint64_t>(seq), payload_);
+  return {};
+}
+
+Result<std::string_view> PointEncoder::Upsert(const Plan& plan, const RowId& row, int64_t seq,
+                                              std::string_view image, std::string_view embedding) {
+  if (Status payload = EncodePayload(plan, row, seq, image); !payload.ok()) return payload.error();
+  if (Status sound = CheckEmbedding(*plan.mapping, row, embedding); !sound.ok())
+    return sound.error();
+  id_.clear();
+  AppendPointId(*plan.mapping, row, id_);
+
+  const size_t dense = FieldSize(api::DenseVector::kDataFieldNumber, embedding.size());
+  const size_t vector = FieldSize(api::Vector::kDenseFieldNumber, dense);
+  const size_t vectors = FieldSize(api::Vectors::kVectorFieldNumber, vector);
+  const size_t point = FieldSize(api::PointStruct::kIdFieldNumber, id_.size()) + payload_.size() +
+                       FieldSize(api::PointStruct::kVectorsFieldNumber, vectors);
+  const size_t upsert = FieldSize(List::kPointsFieldNumber, point) +
+                        FieldSize(List::kUpdateFilterFieldNumber, filter_.size());
+  operation_.clear();
+  Writer out(operation_);
+  out.Header(Operation::kUpsertFieldNumber, upsert);
+  out.Header(List::kPointsFieldNumber, point);
+  out.Bytes(api::PointStruct::kIdFieldNumber, id_);
+  operation_.append(payload_);
+  out.Header(api::PointStruct::kVectorsFieldNumber, vectors);
+  out.Header(api::Vectors::kVectorFieldNumber, vector);
+  out.Header(api::Vector::kDenseFieldNumber, dense);
+  out.Bytes(api::DenseVector::kDataFieldNumber, embedding);
+  out.Bytes(List::kUpdateFilterFieldNumber, filter_);
+  return std::string_view(operation_);
+}
+
+/// Of this point alone, and where `filter_` allows it.
+std::string_view PointEncoder::Delete(const Plan& plan, const RowId& row) {
+  Operation operation;
+  auto* filter = operation.mutable_delete_points()->mutable_points()->mutable_filter();
+  *filter->add_must()->mutable_has_id()->add_has_id() = PointIdOf(*plan.mapping, row);
+  filter->MergeFromString(filter_);
+  operation_.clear();
+  operation.AppendToString(&operation_);
+  return operation_;
 }
 
 }  // namespace apex::qdrant

@@ -1,36 +1,57 @@
-// Rows as Qdrant's update operations (design, section 3a). Pure: no I/O, no state, thread-safe.
+// Rows as Qdrant's update operations (design, section 3a), encoded straight to bytes.
 //
 // Every operation carries a condition on the stored `_apex_seq`, so that sending it again, or after
-// a newer one, changes nothing.
+// a newer one, changes nothing. A PointEncoder keeps its buffers and what it has prepared for each
+// mapping between rows; one thread uses it.
 #pragma once
 
-#include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <unordered_map>
 
 #include "core/change.h"
 #include "core/result.h"
-#include "qdrant.pb.h"
 
 namespace apex::qdrant {
 
 /// The payload field that holds a point's version.
-inline constexpr const char* kSeqField = "_apex_seq";
+inline constexpr std::string_view kSeqField = "_apex_seq";
 
-/// How deep a json value may nest. Qdrant's decoder gives up at 100 nested messages and each level
-/// takes three; it answers INTERNAL then, which would look like trouble of the store.
-inline constexpr int kNestingMax = 28;
+class PointEncoder {
+ public:
+  PointEncoder();
+  ~PointEncoder();
 
-using PointOperation = ::qdrant::PointsUpdateOperation;
+  /// Upserts the newest image, or deletes the point when the row or its embedding is gone; applies
+  /// where the stored version is lower or there is none. A PointsUpdateOperation, valid until the
+  /// next call. The error is permanent, has native_code kUnencodable and names column and row.
+  /// `write.newest->mapping` names a vector.
+  Result<std::string_view> Write(const RowWrite& write);
 
-/// Upserts the newest image, or deletes the point when the row or its embedding is gone; applies
-/// where the stored version is lower or there is none. The error is permanent, has native_code
-/// kUnencodable and names column and row. `write.newest->mapping` names a vector.
-Result<PointOperation> EncodeWrite(const RowWrite& write);
+  /// Puts the accepted image back, or deletes the point; applies where the store holds a version
+  /// above accepted_seq up to failed_seq or, for an image to restore, nothing (the row had been
+  /// deleted). `undo.mapping` names a vector.
+  Result<std::string_view> Undo(const RowUndo& undo);
 
-/// Puts the accepted image back, or deletes the point; applies where the store holds a version
-/// above accepted_seq up to failed_seq or, for an image to restore, nothing (the row had been
-/// deleted). `undo.mapping` names a vector.
-Result<PointOperation> EncodeUndo(const RowUndo& undo);
+ private:
+  struct Plan;
+  class Image;
+
+  const Plan& PlanOf(const MappingPtr& mapping);
+  /// Makes payload_ of the image. Only the columns of the payload are parsed: a value that another
+  /// store alone needs cannot be at fault here.
+  Status EncodePayload(const Plan& plan, const RowId& row, int64_t seq, std::string_view image);
+  Result<std::string_view> Upsert(const Plan& plan, const RowId& row, int64_t seq,
+                                  std::string_view image, std::string_view embedding);
+  std::string_view Delete(const Plan& plan, const RowId& row);
+
+  std::unordered_map<const TableMapping*, std::unique_ptr<const Plan>> plans_;
+  std::unique_ptr<Image> image_;
+  std::string id_;       ///< A PointId.
+  std::string payload_;  ///< The payload fields of a PointStruct.
+  std::string filter_;   ///< A Filter.
+  std::string operation_;
+};
 
 }  // namespace apex::qdrant

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "stores/qdrant/wire.h"
+
 namespace apex::qdrant {
 namespace {
 
@@ -59,6 +61,20 @@ std::string UuidV5(std::string_view name) {
   const std::string compact = key.is_discarded() ? row.key : key.dump();
   id.set_uuid(UuidV5(mapping.table + "\t" + compact));
   return id;
+}
+
+void AppendPointId(const TableMapping& mapping, const RowId& row, std::string& out) {
+  // ["0190a5e0-..."], which is what most keys are, needs no parser.
+  constexpr size_t kUuidBytes = 36;
+  const bool is_uuid = mapping.key.size() == 1 && mapping.key[0].kind == ColumnKind::kUuid &&
+                       row.key.size() == kUuidBytes + 4 && row.key.starts_with("[\"") &&
+                       row.key.ends_with("\"]");
+  if (is_uuid) {
+    wire::Writer(out).Bytes(::qdrant::PointId::kUuidFieldNumber,
+                            std::string_view(row.key).substr(2, kUuidBytes));
+  } else {
+    PointIdOf(mapping, row).AppendToString(&out);
+  }
 }
 
 }  // namespace apex::qdrant

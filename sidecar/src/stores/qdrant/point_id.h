@@ -16,4 +16,7 @@ std::string UuidV5(std::string_view name);
 /// key, so it is the same in every process and after every restart.
 ::qdrant::PointId PointIdOf(const TableMapping& mapping, const RowId& row);
 
+/// Appends the same, encoded.
+void AppendPointId(const TableMapping& mapping, const RowId& row, std::string& out);
+
 }  // namespace apex::qdrant

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "stores/qdrant/collection_check.h"
-#include "stores/qdrant/encode.h"
 #include "stores/qdrant/request_batcher.h"
 
 namespace apex::qdrant {
@@ -30,9 +29,8 @@ std::vector<const Row*> ByCollection(std::span<const Row> rows) {
 }
 
 /// Encodes while earlier requests are on their way.
-template <typename Row>
-Status Send(std::span<const Row> rows, Result<PointOperation> (*encode)(const Row&), Client* client,
-            Deadline deadline) {
+template <typename Row, typename Encode>
+Status Send(std::span<const Row> rows, Encode encode, Client* client, Deadline deadline) {
   const std::vector<const Row*> ordered = ByCollection(rows);
   auto next = ordered.begin();
   RequestBatcher batcher([&]() -> Result<std::optional<Addressed>> {
@@ -40,7 +38,7 @@ Status Send(std::span<const Row> rows, Result<PointOperation> (*encode)(const Ro
     const Row& row = **next++;
     auto operation = encode(row);
     if (!operation.ok()) return operation.error();
-    return std::optional(Addressed{MappingOf(row).vector->collection, *std::move(operation)});
+    return std::optional(Addressed{MappingOf(row).vector->collection, *operation});
   });
   return client->UpdateAll([&batcher] { return batcher.Next(); }, deadline);
 }
@@ -101,16 +99,18 @@ Status QdrantStore::PrepareCollection(const TableMapping& mapping, bool is_missi
     if (!*info) return Gone(name);
     if (Status fit = CheckCollection(mapping, **info); !fit.ok()) return fit;
   }
-  return client_.CreateIntegerIndex(name, kSeqField, deadline);
+  return client_.CreateIntegerIndex(name, std::string(kSeqField), deadline);
 }
 
 Status QdrantStore::Write(const Fence& /*fence*/, std::span<const RowWrite> rows,
                           Deadline deadline) {
-  return Send(rows, &EncodeWrite, &client_, deadline);
+  return Send(
+      rows, [this](const RowWrite& row) { return encoder_.Write(row); }, &client_, deadline);
 }
 
 Status QdrantStore::Undo(const Fence& /*fence*/, std::span<const RowUndo> rows, Deadline deadline) {
-  return Send(rows, &EncodeUndo, &client_, deadline);
+  return Send(
+      rows, [this](const RowUndo& row) { return encoder_.Undo(row); }, &client_, deadline);
 }
 
 Status QdrantStore::Ping(Deadline deadline) {

@@ -11,6 +11,7 @@
 
 #include "core/target_store.h"
 #include "stores/qdrant/client.h"
+#include "stores/qdrant/encode.h"
 
 namespace apex::qdrant {
 
@@ -39,6 +40,7 @@ class QdrantStore : public TargetStore {
   Status PrepareCollection(const TableMapping& mapping, bool is_missing, Deadline deadline);
 
   Client client_;
+  PointEncoder encoder_;
 };
 
 }  // namespace apex::qdrant

@@ -1,16 +1,17 @@
 // Cuts a stream of operations into requests that Qdrant takes: bounded in bytes and in operations,
 // one collection each.
 //
-// Not thread-safe; owns the operation that did not fit into the request before.
+// Not thread-safe; remembers the operation that did not fit into the request before.
 #pragma once
 
 #include <cstddef>
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "core/result.h"
-#include "qdrant.pb.h"
+#include "stores/qdrant/client.h"
 
 namespace apex::qdrant {
 
@@ -20,15 +21,16 @@ inline constexpr size_t kRequestBytesMax = 4 << 20;
 /// 500.
 inline constexpr int kRequestOperationsMax = 250;
 
-/// An operation and the collection it is for.
+/// An encoded PointsUpdateOperation and the collection it is for.
 struct Addressed {
-  std::string collection;
-  ::qdrant::PointsUpdateOperation operation;
+  std::string_view collection;
+  std::string_view operation;
 };
 
 class RequestBatcher {
  public:
-  /// Yields the next operation, nullopt at the end, or an error.
+  /// Yields the next operation, nullopt at the end, or an error. What it yields stays valid until
+  /// it is asked again.
   using Source = std::function<Result<std::optional<Addressed>>()>;
 
   explicit RequestBatcher(Source source) : source_(std::move(source)) {}
@@ -36,11 +38,12 @@ class RequestBatcher {
   /// The next request with wait set, or nullopt when the source is at its end. An operation larger
   /// than kRequestBytesMax goes alone: whether it is too large is the store's to say. Ask no
   /// further after an error.
-  Result<std::optional<::qdrant::UpdateBatchPoints>> Next();
+  Result<std::optional<UpdateRequest>> Next();
 
  private:
   Source source_;
   std::optional<Addressed> left_over_;
+  size_t last_bytes_ = 0;  ///< Of the request before: the next one is likely to be as large.
 };
 
 }  // namespace apex::qdrant
