@@ -102,8 +102,8 @@ class RedisStoreTest : public testing::Test {
     return *std::move(created);
   }
 
-  Reply Do(const Command& command) {
-    auto replies = observer_.Run("observe", {&command, 1}, Soon());
+  Reply Do(std::initializer_list<std::string_view> command) {
+    auto replies = observer_.Run("observe", {command}, Soon());
     EXPECT_TRUE(replies.ok()) << Describe(replies.error());
     return replies.ok() ? replies->front() : Reply();
   }
@@ -443,7 +443,7 @@ TEST_F(RedisStoreTest, ConnectsAgainAfterItsConnectionIsCut) {
   const std::string clients = Do({"CLIENT", "LIST"}).text;
   std::smatch client;
   ASSERT_TRUE(std::regex_search(clients, client, std::regex("id=(\\d+) [^\n]*cmd=unlink")));
-  EXPECT_EQ(Do({"CLIENT", "KILL", "ID", client[1]}).integer, 1);
+  EXPECT_EQ(Do({"CLIENT", "KILL", "ID", client[1].str()}).integer, 1);
   const RowWrite row = Upsert(mapping, 1, "a", "A");
   const Status first = store_->Write(fence_, {&row, 1}, Soon());
   if (!first.ok()) {

@@ -15,9 +15,9 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 Image Parsed(std::string_view text) {
-  auto image = Image::Parse(text);
-  EXPECT_TRUE(image) << text;
-  return image ? *std::move(image) : Image();
+  Image image;
+  EXPECT_TRUE(image.Read(text)) << text;
+  return image;
 }
 
 KeyTemplate Compiled(std::string_view text) {
@@ -61,8 +61,16 @@ TEST(ImageTest, LeavesValuesAsTheyAreWritten) {
 
 TEST(ImageTest, RefusesWhatIsNoObject) {
   for (const char* text : {"", "[]", "1", "null", "{", R"({"a":1} x)", R"({"a":1}{})"}) {
-    EXPECT_FALSE(Image::Parse(text)) << text;
+    EXPECT_FALSE(Image().Read(text)) << text;
   }
+}
+
+TEST(ImageTest, HoldsNothingOfTheOneBefore) {
+  Image image = Parsed(R"({"a": "long enough to need a buffer of its own", "b": 2})");
+  EXPECT_FALSE(image.Read("[]"));
+  EXPECT_TRUE(image.Read(R"({"c": 3})"));
+  EXPECT_EQ(image.Find("c"), "3");
+  EXPECT_EQ(image.Find("a"), std::nullopt);
 }
 
 TEST(KeyTemplateTest, PutsColumnsIn) {
@@ -126,6 +134,7 @@ TEST(CachePlanTest, CollectsKeysAndPatternsOfAnImage) {
   Invalidations found;
   plan->AddInvalidations(Parsed(R"({"id": 1, "v": "old"})"), found);
   plan->AddInvalidations(Parsed(R"({"id": 1, "v": "new"})"), found);
+  found.Unite();
   EXPECT_THAT(found.keys, ElementsAre("app:doc:1:chunks", "app:user:new", "app:user:old"));
   EXPECT_THAT(found.patterns, ElementsAre("app:query:*1*"));
   EXPECT_EQ(plan->Entry(Parsed(R"({"id": 1, "v": "old"})")), "app:doc:1");
@@ -218,14 +227,20 @@ TEST(CachedValueTest, HoldsTheColumnsInTheMappingsOrderAndQuotesTheirNames) {
 }
 
 TEST(EventMessageTest, NamesTheRowAndTheTime) {
-  constexpr int64_t kThen = 1645557742000042;  // 2022-02-22 19:22:22.000042 UTC
+  const std::string then = EventTime(1645557742000042);
   EXPECT_EQ(
-      EventMessage({.relation = 1, .key = R"(["0190-a"])"}, "document_updated", kThen),
+      EventMessage({.relation = 1, .key = R"(["0190-a"])"}, "document_updated", then),
       R"({"document_id":"0190-a","event":"document_updated","timestamp":"2022-02-22T19:22:22.000042Z","source":"cache_service"})");
-  EXPECT_THAT(EventMessage({.relation = 1, .key = "[9007199254740993]"}, "e", kThen),
+  EXPECT_THAT(EventMessage({.relation = 1, .key = "[9007199254740993]"}, "e", then),
               HasSubstr(R"("document_id":"9007199254740993")"));
-  EXPECT_THAT(EventMessage({.relation = 1, .key = R"(["a",1])"}, "e", kThen),
+  EXPECT_THAT(EventMessage({.relation = 1, .key = R"(["a",1])"}, "e", then),
               HasSubstr(R"("document_id":["a",1])"));
+  for (const char* key : {R"(["a","b"])", R"(["a\"b"])", R"([""])"}) {
+    const auto message =
+        nlohmann::json::parse(EventMessage({.relation = 1, .key = key}, "e", then));
+    const auto parsed = nlohmann::json::parse(key);
+    EXPECT_EQ(message["document_id"], parsed.size() == 1 ? parsed[0] : parsed) << key;
+  }
 }
 
 }  // namespace

@@ -46,6 +46,17 @@ std::string Quoted(std::string_view text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
+/// A key of one column is said as its plain text, whatever its type, so that subscribers compare
+/// strings.
+std::string DocumentId(const std::string& key) {
+  // ["0190a5e0-..."], which is what most keys are, needs no parser.
+  if (key.starts_with("[\"") && key.find_first_of("\"\\", 2) + 2 == key.size())
+    return key.substr(1, key.size() - 2);
+  const auto parsed = nlohmann::json::parse(key, nullptr, /*allow_exceptions=*/false);
+  if (!parsed.is_array() || parsed.size() != 1) return key;
+  return Quoted(parsed[0].is_string() ? parsed[0].get<std::string>() : parsed[0].dump());
+}
+
 StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::string_view column,
                        std::string_view why) {
   return ClientError(
@@ -88,9 +99,10 @@ std::optional<std::string> KeyTemplate::Render(std::string_view prefix, const Im
     rendered += piece.literal;
     if (piece.column.empty()) continue;
     const auto json = image.Find(piece.column);
-    const auto value = json ? PlainText(*json) : std::nullopt;
-    if (!value) return std::nullopt;
-    rendered += is_pattern_ ? EscapeGlob(*value) : *value;
+    const size_t before = rendered.size();
+    if (!json || !AppendPlainText(*json, rendered)) return std::nullopt;
+    if (is_pattern_)
+      rendered.replace(before, std::string::npos, EscapeGlob(rendered.substr(before)));
   }
   return rendered;
 }
@@ -119,6 +131,9 @@ Result<CachePlan> CachePlan::Compile(MappingPtr mapping, std::string key_prefix)
       return refuse(plan.cache().entry, "must name one key and not a pattern");
     plan.entry_ = *std::move(entry);
   }
+  for (const std::string& name : plan.cache().columns) {
+    plan.members_.push_back({name, "," + Quoted(name) + ":", plan.mapping_->FindColumn(name)});
+  }
   for (const std::string& text : plan.cache().invalidate) {
     Result<KeyTemplate> compiled = compile(text);
     if (!compiled.ok()) return compiled.error();
@@ -134,22 +149,23 @@ std::optional<std::string> CachePlan::Entry(const Image& image) const {
 void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidations) const {
   for (const KeyTemplate& key : invalidate_) {
     if (auto rendered = key.Render(key_prefix_, image)) {
-      (key.is_pattern() ? invalidations.patterns : invalidations.keys).insert(*std::move(rendered));
+      (key.is_pattern() ? invalidations.patterns : invalidations.keys)
+          .push_back(*std::move(rendered));
     }
   }
 }
 
 Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image& image) const {
-  std::string value = fmt::format(R"({{"_apex_seq":{})", seq);
-  for (const std::string& name : cache().columns) {
+  std::string value = R"({"_apex_seq":)" + std::to_string(seq);
+  for (const auto& [name, start, column] : members_) {
     const std::string_view json = image.Find(name).value_or("null");
-    value.append(",").append(Quoted(name)).append(":");
-    const Column* column = mapping_->FindColumn(name);
+    value += start;
     if (column == nullptr || json == "null") {
       value += json;
       continue;
     }
-    if (IsTime(column->kind) && HoldsInfinity(nlohmann::json::parse(json, nullptr, false))) {
+    if (IsTime(column->kind) && json.find("infinity") != std::string_view::npos &&
+        HoldsInfinity(nlohmann::json::parse(json, nullptr, false))) {
       return Unencodable(*mapping_, row, name,
                          "an infinite date or time has no form in cached JSON");
     }
@@ -165,25 +181,27 @@ Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image&
   return value;
 }
 
-std::string EventMessage(const RowId& row, std::string_view event, int64_t now_us) {
+void Invalidations::Unite() {
+  for (std::vector<std::string>* each : {&keys, &patterns}) {
+    std::ranges::sort(*each);
+    each->erase(std::ranges::unique(*each).begin(), each->end());
+  }
+}
+
+std::string EventTime(int64_t now_us) {
   const auto seconds = static_cast<std::time_t>(now_us / 1'000'000);
   std::tm utc{};
   gmtime_r(&seconds, &utc);
-  const auto key = nlohmann::json::parse(row.key, nullptr, /*allow_exceptions=*/false);
-  nlohmann::ordered_json message;
-  // A key of one column is said as its plain text, whatever its type, so that subscribers compare
-  // strings.
-  if (key.is_array() && key.size() == 1) {
-    message["document_id"] = key[0].is_string() ? key[0].get<std::string>() : key[0].dump();
-  } else {
-    message["document_id"] = key;
-  }
-  message["event"] = event;
-  message["timestamp"] =
-      fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900, utc.tm_mon + 1,
-                  utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now_us % 1'000'000);
-  message["source"] = "cache_service";
-  return message.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z", utc.tm_year + 1900,
+                     utc.tm_mon + 1, utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec,
+                     now_us % 1'000'000);
+}
+
+std::string EventMessage(const RowId& row, std::string_view event, std::string_view time) {
+  std::string message = R"({"document_id":)";
+  message.append(DocumentId(row.key)).append(R"(,"event":)").append(Quoted(event));
+  message.append(R"(,"timestamp":")").append(time).append(R"(","source":"cache_service"})");
+  return message;
 }
 
 }  // namespace apex::redis

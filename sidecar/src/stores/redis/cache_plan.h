@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -42,10 +41,13 @@ class KeyTemplate {
   bool is_pattern_ = false;
 };
 
-/// Keys and patterns beside the row's own entry, each once.
+/// Keys and patterns beside the rows' own entries.
 struct Invalidations {
-  std::set<std::string> keys;
-  std::set<std::string> patterns;
+  std::vector<std::string> keys;
+  std::vector<std::string> patterns;
+
+  /// Leaves each once, in order.
+  void Unite();
 };
 
 class CachePlan {
@@ -67,13 +69,24 @@ class CachePlan {
   CachePlan(MappingPtr mapping, std::string key_prefix)
       : mapping_(std::move(mapping)), key_prefix_(std::move(key_prefix)) {}
 
+  /// A column of the cached value.
+  struct Member {
+    std::string name;
+    std::string start;  ///< `,"name":`
+    const Column* column = nullptr;
+  };
+
   MappingPtr mapping_;
   std::string key_prefix_;
+  std::vector<Member> members_;
   std::optional<KeyTemplate> entry_;
   std::vector<KeyTemplate> invalidate_;
 };
 
-/// One message for the channel. `event` is "document_updated"; `now_us` is Unix time.
-std::string EventMessage(const RowId& row, std::string_view event, int64_t now_us);
+/// Unix time as events tell it: 2022-02-22T19:22:22.123456Z.
+std::string EventTime(int64_t now_us);
+
+/// One message for the channel. `event` is "document_updated".
+std::string EventMessage(const RowId& row, std::string_view event, std::string_view time);
 
 }  // namespace apex::redis

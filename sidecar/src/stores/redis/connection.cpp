@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <hiredis.h>
 #include <openssl/evp.h>
+#include <sys/socket.h>
 #include <sys/time.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <system_error>
 
 #include "stores/redis/error.h"
 
@@ -63,22 +65,13 @@ std::string Sha1(std::string_view text) {
   return hex;
 }
 
-size_t Bytes(const Command& command) {
-  size_t bytes = 0;
-  for (const std::string& argument : command) bytes += argument.size();
-  return bytes;
-}
-
-/// How many of the first commands go out together. At least one, however large.
-size_t WindowSize(std::span<const Command> commands) {
-  size_t bytes = 0;
-  size_t count = 0;
-  while (count < commands.size() && count < kCommandsInFlightMax) {
-    bytes += Bytes(commands[count]);
-    if (count > 0 && bytes > kBytesInFlightMax) break;
-    ++count;
-  }
-  return count;
+/// The end of the commands from `first` on that go out together. At least one, however large.
+size_t WindowEnd(const Commands& commands, size_t first) {
+  const size_t last = std::min(commands.size(), first + kCommandsInFlightMax);
+  const size_t bytes_end = commands.start(first) + kBytesInFlightMax;
+  size_t end = first + 1;
+  while (end < last && commands.start(end + 1) <= bytes_end) ++end;
+  return end;
 }
 
 }  // namespace
@@ -99,17 +92,6 @@ struct Connection::Context {
                        "no answer within the deadline");
   }
 
-  void Append(const Command& command) {
-    std::vector<const char*> arguments;
-    std::vector<size_t> sizes;
-    for (const std::string& argument : command) {
-      arguments.push_back(argument.data());
-      sizes.push_back(argument.size());
-    }
-    redisAppendCommandArgv(redis.get(), static_cast<int>(command.size()), arguments.data(),
-                           sizes.data());
-  }
-
   /// The limit is set before every system call that can wait, to what is left then.
   Status Limit(std::string_view operation, Deadline deadline) {
     if (deadline.expired()) return TimedOut(operation);
@@ -118,10 +100,19 @@ struct Connection::Context {
     return {};
   }
 
-  Status Flush(std::string_view operation, Deadline deadline) {
-    for (int done = 0; done == 0;) {
+  /// Past hiredis's own buffer, which would be one copy more.
+  Status Send(std::string_view operation, std::string_view bytes, Deadline deadline) {
+    while (!bytes.empty()) {
       if (Status limited = Limit(operation, deadline); !limited.ok()) return limited;
-      if (redisBufferWrite(redis.get(), &done) != REDIS_OK) return Failure(operation);
+      const ssize_t sent = send(redis->fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent >= 0) {
+        bytes.remove_prefix(static_cast<size_t>(sent));
+      } else if (errno == EAGAIN || errno == EWOULDBLOCK || errno == ETIMEDOUT) {
+        return TimedOut(operation);
+      } else if (errno != EINTR) {
+        return ClientError(operation, ErrorKind::kUnknownOutcome, kConnectionLost,
+                           std::system_category().message(errno));
+      }
     }
     return {};
   }
@@ -144,16 +135,15 @@ Connection::Connection(Target target, std::vector<std::string> scripts)
 
 Connection::~Connection() = default;
 
-Result<std::vector<Reply>> Connection::Run(std::string_view operation,
-                                           std::span<const Command> commands, Deadline deadline) {
+Result<std::vector<Reply>> Connection::Run(std::string_view operation, const Commands& commands,
+                                           Deadline deadline) {
   Result<std::vector<Reply>> result = RunOnce(operation, commands, deadline);
   if (!result.ok() && result.error().native_code == "NOSCRIPT")
     return RunOnce(operation, commands, deadline);
   return result;
 }
 
-Result<std::vector<Reply>> Connection::RunOnce(std::string_view operation,
-                                               std::span<const Command> commands,
+Result<std::vector<Reply>> Connection::RunOnce(std::string_view operation, const Commands& commands,
                                                Deadline deadline) {
   if (!context_) {
     if (Status connected = Connect(operation, deadline); !connected.ok()) return connected.error();
@@ -161,27 +151,28 @@ Result<std::vector<Reply>> Connection::RunOnce(std::string_view operation,
   std::vector<Reply> replies;
   replies.reserve(commands.size());
   std::optional<std::string> refused;
-  while (!commands.empty()) {
-    const size_t count = WindowSize(commands);
-    Status ran = RunWindow(operation, commands.first(count), deadline, replies, refused);
+  for (size_t first = 0; first < commands.size();) {
+    const size_t end = WindowEnd(commands, first);
+    Status ran = RunWindow(operation, commands, first, end, deadline, replies, refused);
     if (!ran.ok()) {
       context_.reset();  // Replies may still be on their way: this connection can never be told
                          // apart from them again.
       return ran.error();
     }
-    commands = commands.subspan(count);
+    first = end;
   }
   if (!refused) return replies;
   if (NeedsNewConnection(*refused)) context_.reset();
   return ReplyError(operation, *refused);
 }
 
-Status Connection::RunWindow(std::string_view operation, std::span<const Command> commands,
-                             Deadline deadline, std::vector<Reply>& replies,
+Status Connection::RunWindow(std::string_view operation, const Commands& commands, size_t first,
+                             size_t end, Deadline deadline, std::vector<Reply>& replies,
                              std::optional<std::string>& refused) {
-  for (const Command& command : commands) context_->Append(command);
-  if (Status flushed = context_->Flush(operation, deadline); !flushed.ok()) return flushed;
-  for (size_t i = 0; i < commands.size(); ++i) {
+  const size_t begin = commands.start(first);
+  const std::string_view bytes = commands.bytes().substr(begin, commands.start(end) - begin);
+  if (Status sent = context_->Send(operation, bytes, deadline); !sent.ok()) return sent;
+  for (size_t i = first; i < end; ++i) {
     Result<ReplyPtr> reply = context_->Read(operation, deadline);
     if (!reply.ok()) return reply.error();
     const redisReply& raw = **reply;
@@ -221,24 +212,24 @@ Status Connection::Connect(std::string_view operation, Deadline deadline) {
 }
 
 Status Connection::Handshake(std::string_view operation, Deadline deadline) {
-  std::vector<Command> commands;
+  Commands commands;
   if (!target_.password.empty()) {
     if (target_.user.empty()) {
-      commands.push_back({"AUTH", target_.password});
+      commands.Add({"AUTH", target_.password});
     } else {
-      commands.push_back({"AUTH", target_.user, target_.password});
+      commands.Add({"AUTH", target_.user, target_.password});
     }
   }
-  if (target_.database != 0) commands.push_back({"SELECT", std::to_string(target_.database)});
-  for (const std::string& script : scripts_) commands.push_back({"SCRIPT", "LOAD", script});
+  if (target_.database != 0) commands.Add({"SELECT", std::to_string(target_.database)});
+  for (const std::string& script : scripts_) commands.Add({"SCRIPT", "LOAD", script});
 
   // One by one: a refused AUTH must be the error that is told, not the refusals that follow from
   // it.
-  for (const Command& command : commands) {
+  for (size_t i = 0; i < commands.size(); ++i) {
     std::vector<Reply> replies;
     std::optional<std::string> refused;
-    if (Status ran = RunWindow(operation, {&command, 1}, deadline, replies, refused); !ran.ok())
-      return ran;
+    Status ran = RunWindow(operation, commands, i, i + 1, deadline, replies, refused);
+    if (!ran.ok()) return ran;
     if (refused) return ReplyError(operation, *refused);
   }
   return {};

@@ -8,17 +8,15 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/deadline.h"
 #include "core/result.h"
+#include "stores/redis/commands.h"
 
 namespace apex::redis {
-
-using Command = std::vector<std::string>;
 
 struct Reply {
   enum class Type { kNil, kInteger, kText, kArray };
@@ -51,7 +49,7 @@ class Connection {
   /// refusals, a condition of the server before a fault of the command. When the connection fails
   /// the outcome of every command is unknown. Replaying is the caller's right only for idempotent
   /// commands; it is done here once, for scripts that the server has forgotten.
-  Result<std::vector<Reply>> Run(std::string_view operation, std::span<const Command> commands,
+  Result<std::vector<Reply>> Run(std::string_view operation, const Commands& commands,
                                  Deadline deadline);
 
   /// The digest of `scripts[index]`, for EVALSHA.
@@ -62,11 +60,13 @@ class Connection {
 
   Status Connect(std::string_view operation, Deadline deadline);
   Status Handshake(std::string_view operation, Deadline deadline);
-  Result<std::vector<Reply>> RunOnce(std::string_view operation, std::span<const Command> commands,
+  Result<std::vector<Reply>> RunOnce(std::string_view operation, const Commands& commands,
                                      Deadline deadline);
-  /// Appends the replies of one window and keeps the most telling refusal in `refused`.
-  Status RunWindow(std::string_view operation, std::span<const Command> commands, Deadline deadline,
-                   std::vector<Reply>& replies, std::optional<std::string>& refused);
+  /// Carries out the commands from `first` up to `end`, appends their replies and keeps the most
+  /// telling refusal in `refused`.
+  Status RunWindow(std::string_view operation, const Commands& commands, size_t first, size_t end,
+                   Deadline deadline, std::vector<Reply>& replies,
+                   std::optional<std::string>& refused);
 
   Target target_;
   std::vector<std::string> scripts_;

@@ -2,7 +2,8 @@
 // text.
 //
 // Text is spliced and never converted, so that 64-bit integers, numbers of any precision and
-// unicode come through exactly. Immutable; owns its text.
+// unicode come through exactly. Owns its text; Read opens another one in its place and keeps the
+// buffers. One thread uses it.
 #pragma once
 
 #include <optional>
@@ -14,25 +15,29 @@ namespace apex::redis {
 
 class Image {
  public:
-  /// nullopt: the text is no JSON object.
-  static std::optional<Image> Parse(std::string_view text);
+  /// False: the text is no JSON object, and the image is not to be used until the next Read.
+  bool Read(std::string_view text);
 
   /// The value's JSON text; nullopt when the image has no such column.
   std::optional<std::string_view> Find(std::string_view column) const;
 
  private:
-  struct Field {
-    std::string name;
+  struct Range {
     size_t begin;
     size_t size;
   };
+  struct Field {
+    Range name;   ///< In names_.
+    Range value;  ///< In text_.
+  };
 
   std::string text_;
+  std::string names_;
   std::vector<Field> fields_;
 };
 
-/// A JSON value as plain text: a string's content, null as nullopt, everything else as it is
-/// written.
-std::optional<std::string> PlainText(std::string_view json);
+/// Appends a JSON value as plain text: a string's content, everything else as it is written. False:
+/// it is null, and nothing was appended.
+bool AppendPlainText(std::string_view json, std::string& out);
 
 }  // namespace apex::redis

@@ -51,22 +51,29 @@ std::optional<Target> ParseTarget(const RedisOptions& options) {
   return target;
 }
 
-void AppendUnlinks(const std::vector<std::string>& keys, std::vector<Command>& commands) {
+void AppendUnlinks(const std::vector<std::string>& keys, Commands& commands) {
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i % kKeysPerUnlink == 0) commands.push_back({"UNLINK"});
-    commands.back().push_back(keys[i]);
+    if (i % kKeysPerUnlink == 0) {
+      commands.Begin(1 + std::min(kKeysPerUnlink, keys.size() - i));
+      commands.Argument("UNLINK");
+    }
+    commands.Argument(keys[i]);
   }
 }
 
+void AddOnce(std::string key, std::vector<std::string>& keys) {
+  if (std::ranges::find(keys, key) == keys.end()) keys.push_back(std::move(key));
+}
+
 /// Every image of the row's coalesced changes, each with the mapping it was captured under.
+/// The newest comes last and is what `image` holds afterwards.
 template <typename Visit>
-Status ForEachImage(const RowWrite& row, Visit visit) {
+Status ForEachImage(const RowWrite& row, Image& image, Visit visit) {
   for (const ChangePtr& change : row.changes) {
     for (const auto* text : {&change->before, &change->after}) {
       if (!*text || !change->mapping->cache) continue;
-      const auto image = Image::Parse(**text);
-      if (!image) return BadImage(change->row, *change->mapping);
-      if (Status visited = visit(change->mapping, *image); !visited.ok()) return visited;
+      if (!image.Read(**text)) return BadImage(change->row, *change->mapping);
+      if (Status visited = visit(change->mapping, image); !visited.ok()) return visited;
     }
   }
   return {};
@@ -76,8 +83,9 @@ Status ForEachImage(const RowWrite& row, Visit visit) {
 
 struct RedisStore::Work {
   Invalidations invalidations;
-  std::vector<Command> scripts;
-  std::vector<Command> events;
+  Commands scripts;
+  Commands events;
+  const std::string time = EventTime(NowUs());
 };
 
 Result<std::unique_ptr<RedisStore>> RedisStore::Create(RedisOptions options) {
@@ -99,8 +107,7 @@ RedisStore::RedisStore(RedisOptions options, Target target)
       connection_(std::move(target), {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua}) {}
 
 Status RedisStore::Ping(Deadline deadline) {
-  const Command ping{"PING"};
-  const auto pong = connection_.Run("ping", {&ping, 1}, deadline);
+  const auto pong = connection_.Run("ping", {{"PING"}}, deadline);
   return pong.ok() ? Status() : Status(pong.error());
 }
 
@@ -111,26 +118,26 @@ Status RedisStore::Prepare(const Fence&, std::span<const MappingPtr> mappings, D
     if (!mapping->cache) continue;
     if (auto plan = PlanOf(mapping); !plan.ok()) return plan.error();
   }
-  const std::vector<Command> commands{{"PING"}, {"UNLINK", options_.key_prefix + "_apex_probe"}};
-  const auto replies = connection_.Run("prepare", commands, deadline);
+  const std::string probe = options_.key_prefix + "_apex_probe";
+  const auto replies = connection_.Run("prepare", {{"PING"}, {"UNLINK", probe}}, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
 Status RedisStore::Evict(std::span<const RowWrite> rows, Deadline deadline) {
-  std::set<std::string> entries;
+  std::vector<std::string> entries;
   for (const RowWrite& row : rows) {
     Status gathered =
-        ForEachImage(row, [&](const MappingPtr& mapping, const Image& image) -> Status {
+        ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
           Result<const CachePlan*> plan = PlanOf(mapping);
           if (!plan.ok()) return plan.error();
-          if (auto entry = (*plan)->Entry(image)) entries.insert(*std::move(entry));
+          if (auto entry = (*plan)->Entry(image)) entries.push_back(*std::move(entry));
           return {};
         });
     if (!gathered.ok()) return gathered;
   }
   if (entries.empty()) return {};
-  std::vector<Command> commands;
-  AppendUnlinks({entries.begin(), entries.end()}, commands);
+  Commands commands;
+  AppendUnlinks(entries, commands);
   const auto replies = connection_.Run("evict", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
@@ -160,26 +167,31 @@ Result<const CachePlan*> RedisStore::PlanOf(const MappingPtr& mapping) {
   return &plans_.emplace(mapping.get(), *std::move(compiled)).first->second;
 }
 
-Command RedisStore::Invoke(Script script, const std::string& key,
-                           std::vector<std::string> arguments) const {
-  Command command{"EVALSHA", connection_.ScriptDigest(script), "1", key};
-  std::ranges::move(arguments, std::back_inserter(command));
-  return command;
+void RedisStore::Invoke(Script script, std::string_view key,
+                        std::initializer_list<std::string_view> arguments, Commands& out) const {
+  out.Begin(4 + arguments.size());
+  for (const std::string_view each :
+       {std::string_view("EVALSHA"), std::string_view(connection_.ScriptDigest(script)),
+        std::string_view("1"), key}) {
+    out.Argument(each);
+  }
+  for (const std::string_view argument : arguments) out.Argument(argument);
 }
 
 Status RedisStore::GatherWrite(const RowWrite& row, Work& work) {
   const Change& newest = *row.newest;
-  std::set<std::string> entries;
-  Status gathered = ForEachImage(row, [&](const MappingPtr& mapping, const Image& image) -> Status {
-    Result<const CachePlan*> plan = PlanOf(mapping);
-    if (!plan.ok()) return plan.error();
-    (*plan)->AddInvalidations(image, work.invalidations);
-    if (auto entry = (*plan)->Entry(image)) entries.insert(*std::move(entry));
-    return {};
-  });
+  std::vector<std::string> entries;
+  Status gathered =
+      ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
+        Result<const CachePlan*> plan = PlanOf(mapping);
+        if (!plan.ok()) return plan.error();
+        (*plan)->AddInvalidations(image, work.invalidations);
+        if (auto entry = (*plan)->Entry(image)) AddOnce(*std::move(entry), entries);
+        return {};
+      });
   if (!gathered.ok()) return gathered;
   if (!newest.mapping->cache) {
-    work.invalidations.keys.merge(entries);
+    std::ranges::move(entries, std::back_inserter(work.invalidations.keys));
     return {};
   }
 
@@ -188,26 +200,20 @@ Status RedisStore::GatherWrite(const RowWrite& row, Work& work) {
   const CachePlan& plan = **found;
   const bool deleted = newest.op == Operation::kDelete || !newest.after;
   if (!plan.writes_entries()) {
-    work.invalidations.keys.merge(entries);
+    std::ranges::move(entries, std::back_inserter(work.invalidations.keys));
   } else {
-    std::optional<std::string> written;
-    if (!deleted) {
-      const auto image = Image::Parse(*newest.after);
-      if (!image) return BadImage(newest.row, *newest.mapping);
-      if ((written = plan.Entry(*image))) {
-        Result<std::string> value = plan.Value(row.seq, newest.row, *image);
-        if (!value.ok()) return value.error();
-        const auto ttl = plan.cache().ttl_seconds;
-        work.scripts.push_back(
-            Invoke(kSetIfNewer, *written,
-                   {std::to_string(row.seq), *std::move(value), ttl ? std::to_string(*ttl) : ""}));
-      }
+    const std::string seq = std::to_string(row.seq);
+    std::optional<std::string> written = deleted ? std::nullopt : plan.Entry(image_);
+    if (written) {
+      Result<std::string> value = plan.Value(row.seq, newest.row, image_);
+      if (!value.ok()) return value.error();
+      const auto ttl = plan.cache().ttl_seconds;
+      Invoke(kSetIfNewer, *written, {seq, *value, ttl ? std::to_string(*ttl) : ""}, work.scripts);
     }
     // Names the row has had before: another row may have taken one over since, with a newer
     // version.
     for (const std::string& entry : entries) {
-      if (entry != written)
-        work.scripts.push_back(Invoke(kUnlinkIfNotNewer, entry, {std::to_string(row.seq)}));
+      if (entry != written) Invoke(kUnlinkIfNotNewer, entry, {seq}, work.scripts);
     }
   }
   GatherEvents(*newest.mapping, newest.row, deleted, work);
@@ -219,21 +225,19 @@ Status RedisStore::GatherUndo(const RowUndo& row, Work& work) {
   Result<const CachePlan*> found = PlanOf(row.mapping);
   if (!found.ok()) return found.error();
   const CachePlan& plan = **found;
-  std::set<std::string> entries;
+  std::vector<std::string> entries;
   std::vector<std::string> images = row.images;
   if (row.accepted) images.push_back(*row.accepted);
   for (const std::string& text : images) {
-    const auto image = Image::Parse(text);
-    if (!image) return BadImage(row.row, *row.mapping);
-    plan.AddInvalidations(*image, work.invalidations);
-    if (auto entry = plan.Entry(*image)) entries.insert(*std::move(entry));
+    if (!image_.Read(text)) return BadImage(row.row, *row.mapping);
+    plan.AddInvalidations(image_, work.invalidations);
+    if (auto entry = plan.Entry(image_)) AddOnce(*std::move(entry), entries);
   }
   if (plan.writes_entries()) {
-    for (const std::string& entry : entries) {
-      work.scripts.push_back(Invoke(kUnlinkIfHolds, entry, {std::to_string(row.failed_seq)}));
-    }
+    const std::string seq = std::to_string(row.failed_seq);
+    for (const std::string& entry : entries) Invoke(kUnlinkIfHolds, entry, {seq}, work.scripts);
   } else {
-    work.invalidations.keys.merge(entries);
+    std::ranges::move(entries, std::back_inserter(work.invalidations.keys));
   }
   // Subscribers may have read the failed version in the meantime.
   GatherEvents(*row.mapping, row.row, !row.accepted, work);
@@ -244,17 +248,17 @@ void RedisStore::GatherEvents(const TableMapping& mapping, const RowId& row, boo
                               Work& work) const {
   for (const std::string& event : mapping.cache->events) {
     const std::string name = event + (deleted ? "_deleted" : "_updated");
-    work.events.push_back({"PUBLISH", options_.channel, EventMessage(row, name, NowUs())});
+    work.events.Add({"PUBLISH", options_.channel, EventMessage(row, name, work.time)});
   }
 }
 
 Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadline) {
   // The keys go first, so that a row's own entry, named among them by mistake, is written and not
   // removed.
-  std::vector<Command> commands;
-  const auto& keys = work.invalidations.keys;
-  AppendUnlinks({keys.begin(), keys.end()}, commands);
-  std::ranges::move(work.scripts, std::back_inserter(commands));
+  work.invalidations.Unite();
+  Commands commands;
+  AppendUnlinks(work.invalidations.keys, commands);
+  commands.Append(work.scripts);
   if (!commands.empty()) {
     if (auto replies = connection_.Run(operation, commands, deadline); !replies.ok())
       return replies.error();
@@ -267,10 +271,10 @@ Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadlin
   return published.ok() ? Status() : Status(published.error());
 }
 
-Status RedisStore::UnlinkMatches(std::string_view operation, const std::set<std::string>& patterns,
-                                 Deadline deadline) {
+Status RedisStore::UnlinkMatches(std::string_view operation,
+                                 const std::vector<std::string>& patterns, Deadline deadline) {
   if (patterns.empty()) return {};
-  const PatternSet set({patterns.begin(), patterns.end()});
+  const PatternSet set(patterns);
   std::string cursor = patterns == interrupted_.patterns ? interrupted_.cursor : "0";
   interrupted_ = {};
   do {
@@ -288,8 +292,9 @@ Status RedisStore::UnlinkMatches(std::string_view operation, const std::set<std:
 
 Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
                                            const std::string& cursor, Deadline deadline) {
-  const Command scan{"SCAN", cursor, "MATCH", patterns.ScanPattern(), "COUNT", kScanCount};
-  auto page = connection_.Run(operation, {&scan, 1}, deadline);
+  const std::string match = patterns.ScanPattern();
+  const Commands scan{{"SCAN", cursor, "MATCH", match, "COUNT", kScanCount}};
+  auto page = connection_.Run(operation, scan, deadline);
   if (!page.ok()) return page.error();
   const std::vector<Reply>& parts = page->front().elements;
   if (parts.size() != 2) {
@@ -300,7 +305,7 @@ Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const Pat
   for (const Reply& key : parts[1].elements) {
     if (patterns.Matches(key.text)) matches.push_back(key.text);
   }
-  std::vector<Command> unlinks;
+  Commands unlinks;
   AppendUnlinks(matches, unlinks);
   if (!unlinks.empty()) {
     if (auto unlinked = connection_.Run(operation, unlinks, deadline); !unlinked.ok()) {

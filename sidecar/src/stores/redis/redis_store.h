@@ -1,14 +1,14 @@
 // The cache: rows' entries, keys and patterns that depend on rows, and the events that tell
 // subscribers.
 //
-// A TargetStore as core/target_store.h has it, used by one thread. SIGPIPE must be ignored in the
-// process, since hiredis writes to sockets that the server may have closed. Redis has no fence: a
-// value carries its version and a script compares.
+// A TargetStore as core/target_store.h has it, used by one thread. Redis has no fence: a value
+// carries its version and a script compares.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
-#include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -16,6 +16,7 @@
 #include "stores/redis/cache_plan.h"
 #include "stores/redis/connection.h"
 #include "stores/redis/glob.h"
+#include "stores/redis/image.h"
 #include "stores/redis/scripts.h"
 
 namespace apex::redis {
@@ -53,11 +54,12 @@ class RedisStore : public CacheStore {
   Status GatherWrite(const RowWrite& row, Work& work);
   Status GatherUndo(const RowUndo& row, Work& work);
   void GatherEvents(const TableMapping& mapping, const RowId& row, bool deleted, Work& work) const;
-  Command Invoke(Script script, const std::string& key, std::vector<std::string> arguments) const;
+  void Invoke(Script script, std::string_view key,
+              std::initializer_list<std::string_view> arguments, Commands& out) const;
   Status Carry(std::string_view operation, Work work, Deadline deadline);
   /// One pass over the keys for all patterns. A pass that its deadline cut short goes on where it
   /// was when the same patterns come again, so that a key space of any size is passed some time.
-  Status UnlinkMatches(std::string_view operation, const std::set<std::string>& patterns,
+  Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,
                        Deadline deadline);
   /// Returns the cursor of the next page.
   Result<std::string> UnlinkPage(std::string_view operation, const PatternSet& patterns,
@@ -65,11 +67,12 @@ class RedisStore : public CacheStore {
 
   RedisOptions options_;
   Connection connection_;
+  Image image_;  ///< The one that is being read.
   /// By the mapping's address; the plan keeps it alive.
   std::unordered_map<const TableMapping*, CachePlan> plans_;
 
   struct ScanPass {
-    std::set<std::string> patterns;
+    std::vector<std::string> patterns;
     std::string cursor;
   };
   ScanPass interrupted_;

@@ -1,0 +1,28 @@
+#include "stores/redis/commands.h"
+
+#include <gtest/gtest.h>
+
+namespace apex::redis {
+namespace {
+
+TEST(CommandsTest, AreWrittenAsArraysOfBulkStrings) {
+  Commands commands{{"PING"}, {"SET", "k", std::string_view("a\r\n\0b", 5)}};
+  EXPECT_EQ(
+      commands.bytes(),
+      std::string_view("*1\r\n$4\r\nPING\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$5\r\na\r\n\0b\r\n", 45));
+  EXPECT_EQ(commands.size(), 2U);
+}
+
+TEST(CommandsTest, KnowWhereEachBeginsAlsoAfterOthersWereAppended) {
+  Commands commands{{"PING"}};
+  const size_t first = commands.bytes().size();
+  commands.Append({{"DEL", "k"}, {"PING"}});
+  ASSERT_EQ(commands.size(), 3U);
+  EXPECT_EQ(commands.start(0), 0U);
+  EXPECT_EQ(commands.start(1), first);
+  EXPECT_EQ(commands.start(2), commands.bytes().size() - first);
+  EXPECT_EQ(commands.start(3), commands.bytes().size());
+}
+
+}  // namespace
+}  // namespace apex::redis
