@@ -8,10 +8,10 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench bench-extension tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench bench-extension bench-extension-instructions tidy format clean
 
 help: ## Says what there is
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-28s %s\n", $$1, $$2}' Makefile
 
 setup: ## Installs what is missing: Debian packages, and Python packages into build/venv
 	@tools/setup.sh
@@ -54,6 +54,10 @@ bench: build install-extension ## Measures the sidecar: rows a second, commit to
 
 bench-extension: install-extension ## Measures what the extension costs its database: ids, captured writes, reads by key
 	@$(PYTHON) bench/extension/run.py
+
+bench-extension-instructions: install-extension ## Counts the instructions of a captured write and of an id, by valgrind
+	@tools/setup.sh tools/packages-bench.txt
+	@$(PYTHON) bench/extension/instructions.py
 
 tidy: setup ## Runs clang-tidy over the sidecar and the extension's core
 	@tools/setup.sh tools/packages-deep.txt

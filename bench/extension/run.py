@@ -1,17 +1,20 @@
 """`make bench-extension`: what the extension costs its database, measured against doing without, and printed as a table.
 
-BENCH_ROUNDS (9) is how often each side is measured, BENCH_SECONDS (3) how long each run of pgbench takes; 3 and 2 give a
-first idea in a few minutes.
+BENCH_ROUNDS (7) is how often each side is measured, BENCH_SECONDS (3) how long each run of pgbench takes; 3 and 2 give a
+first idea. BENCH_PENDING (10000000) is the size of the large backlog. BENCH_CASES names what to measure, separated by commas
+(all).
 """
 
 import os
 import pathlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 sys.path[1:1] = [str(pathlib.Path(__file__).resolve().parents[2] / folder) for folder in ("tools", "bench")]
 
 import cases
+import reading
+import waking
 from common.table import Line, Table
 from stores import ROOT, ServerError
 from world import World
@@ -19,22 +22,33 @@ from world import World
 _REPORT = ROOT / "build" / "bench-extension" / "table.md"
 
 
-def lines(world: World, rounds: int, run_seconds: int) -> Iterator[Line]:
-    yield from cases.uuid7(world, rounds)
-    yield from cases.time_ranges(world)
-    yield from cases.single_inserts(world, rounds, run_seconds)
-    yield from cases.bulk_inserts(world, rounds)
-    yield from cases.unmapped_updates(world, rounds)
+_CASES: dict[str, Callable[[World, int, int], Iterator[Line]]] = {
+    "uuid7": lambda world, rounds, _: cases.uuid7(world, rounds),
+    "time-ranges": lambda world, *_: reading.time_ranges(world),
+    "single-inserts": cases.single_inserts,
+    "without-preload": lambda _, rounds, seconds: cases.inserts_without_preload(rounds, seconds),
+    "bulk-inserts": lambda world, rounds, _: cases.bulk_inserts(world, rounds),
+    "updates": lambda world, rounds, _: cases.unmapped_updates(world, rounds),
+    "woken": waking.woken,
+    "backlogs": lambda world, rounds, _: reading.backlogs(world, rounds),
+    "held-open": reading.held_open,
+}
 
 
 def main() -> int:
-    rounds = int(os.environ.get("BENCH_ROUNDS", "9"))
+    chosen = [name for name in os.environ.get("BENCH_CASES", "").split(",") if name] or list(_CASES)
+    unknown = set(chosen) - set(_CASES)
+    if unknown:
+        print(f"bench-extension: no case {', '.join(sorted(unknown))}; there are {', '.join(_CASES)}", file=sys.stderr)
+        return 2
+    rounds = int(os.environ.get("BENCH_ROUNDS", "7"))
     run_seconds = int(os.environ.get("BENCH_SECONDS", "3"))
     table = Table()
-    with World(cases.ROWS, cases.TIMELINE_ROWS) as world:
+    with World(cases.ROWS) as world:
         version = world.session.execute("SHOW server_version").fetchone()[0]
-        for line in lines(world, rounds, run_seconds):
-            table.add(line)
+        for name in chosen:
+            for line in _CASES[name](world, rounds, run_seconds):
+                table.add(line)
         woken = world.listener.woken
     note = f"PostgreSQL {version}, {os.cpu_count()} cores, medians of {rounds} rounds, a listener woken {woken} times."
     table.write(_REPORT, note)

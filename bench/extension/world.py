@@ -1,17 +1,19 @@
 """The private cluster that is measured, and what writes to it."""
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
 import subprocess
 import threading
+from collections.abc import Iterator
 
 import psycopg
 
 from stores import ROOT, Postgres, runtime_directory
 
-_BUILD = ROOT / "build" / "bench-extension"
+BUILD = ROOT / "build" / "bench-extension"
 _HERE = pathlib.Path(__file__).resolve().parent
 _TPS = re.compile(r"^tps = ([\d.]+)", re.MULTILINE)
 # Commits are flushed, as everywhere. What comes at its own time, checkpoints and vacuum, does not come in between.
@@ -25,13 +27,14 @@ _SETTINGS = {
 
 
 class World:
-    def __init__(self, rows: int, timeline_rows: int) -> None:
-        self._sizes = {"rows": rows, "timeline_rows": timeline_rows}
-        self.cluster = Postgres(runtime_directory("bench") / "postgres", fsync=True, settings=_SETTINGS)
+    def __init__(self, rows: int, *, preload: bool = True) -> None:
+        self._rows = rows
+        home = runtime_directory("bench") / ("postgres" if preload else "postgres-bare")
+        self.cluster = Postgres(home, preload=preload, fsync=True, settings=_SETTINGS)
 
     def __enter__(self) -> "World":
         self.cluster.remove()  # what an interrupted run left
-        methods = self._build_methods()
+        methods = self._build()
         self.cluster.start()
         try:
             self._load(methods)
@@ -43,21 +46,57 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+        self.cluster.remove()
+
+    def stop(self) -> None:
+        """Ends the server and keeps its data."""
         self.listener.close()
         self.session.close()
-        self.cluster.remove()
+        self.cluster.stop()
+
+    @contextlib.contextmanager
+    def without_listener(self) -> Iterator[None]:
+        """For whoever brings a listener along: each of them would ask for notifications that wake both."""
+        self.listener.close()
+        try:
+            yield
+        finally:
+            woken = self.listener.woken
+            self.listener = Listener(self.cluster.dsn)
+            self.listener.woken = woken
 
     def empty(self) -> None:
         """Takes away what the last measurement wrote, and writes out what it left to the checkpointer."""
         with self.session.transaction():
-            self.session.execute("ALTER TABLE attached DISABLE TRIGGER USER")  # TRUNCATE of an attached table is refused
-            self.session.execute("TRUNCATE plain, handmade, handmade_outbox, attached, apex.outbox_0, apex.outbox_1, apex.outbox_2")
-            self.session.execute("ALTER TABLE attached ENABLE TRIGGER USER")
+            for table in ("attached", "pulse"):
+                self.session.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")  # TRUNCATE of an attached table is refused
+            slots = ", ".join(self._outbox_tables())
+            self.session.execute(f"TRUNCATE plain, handmade, notifying, handmade_outbox, attached, pulse, {slots}")
+            for table in ("attached", "pulse"):
+                self.session.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
         self.session.execute("CHECKPOINT")
+
+    def outbox_sum(self, expression: str) -> int:
+        """The sum of an expression over the outbox's tables, whose row in pg_class it is computed from."""
+        tables = ", ".join(f"'{table}'::regclass" for table in self._outbox_tables())
+        found = self.session.execute(f"SELECT sum({expression}) FROM pg_class WHERE oid IN ({tables})").fetchone()
+        return int(found[0])
+
+    def processor_seconds(self) -> float:
+        """What the session's server process has had of the processor: unlike the clock's, blind to what else runs."""
+        return int(pathlib.Path(f"/proc/{self.session.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
+
+    def _outbox_tables(self) -> list[str]:
+        found = self.session.execute(
+            "SELECT oid::regclass::text FROM pg_class "
+            "WHERE relnamespace = 'apex'::regnamespace AND relkind = 'r' AND relname ~ '^outbox_[0-9]'"
+        )
+        return [row[0] for row in found.fetchall()]
 
     def pgbench(self, script: str, seconds: int, clients: int, settings: str = "") -> float:
         """Transactions a second; `settings` are given to every session as the server's options."""
-        file = _BUILD / "transaction.sql"
+        file = BUILD / "transaction.sql"
         file.write_text(script)
         command = ["pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds), "-f", str(file)]
         ran = subprocess.run(
@@ -72,14 +111,16 @@ class World:
             raise RuntimeError(f"pgbench did not say its rate:\n{ran.stdout}{ran.stderr}")
         return float(found.group(1))
 
-    def _build_methods(self) -> pathlib.Path:
-        _BUILD.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["make", "-s", "-C", str(_BUILD), "-f", str(_HERE / "methods/Makefile")], check=True)
+    def _build(self) -> pathlib.Path:
+        """The program beside the benchmark, and the functions uuid7() is measured against, whose file is returned."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        for part in ("methods", "wake"):
+            subprocess.run(["make", "-s", "-C", str(BUILD), "-f", str(_HERE / part / "Makefile")], check=True)
         # The server's user may not be able to look into the clone.
-        return shutil.copy(_BUILD / "methods.so", runtime_directory("bench") / "methods.so")
+        return shutil.copy(BUILD / "methods.so", runtime_directory("bench") / "methods.so")
 
     def _load(self, methods: pathlib.Path) -> None:
-        variables = {"methods": str(methods), **{name: str(value) for name, value in self._sizes.items()}}
+        variables = {"methods": str(methods), "rows": str(self._rows)}
         options = [part for name, value in variables.items() for part in ("-v", f"{name}={value}")]
         subprocess.run(
             ["psql", "-qX", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", *options, "-f", str(_HERE / "schema.sql")],
@@ -101,6 +142,7 @@ class Listener:
         self._ending = threading.Event()
         self.woken = 0
         self._session.execute("LISTEN apex_outbox")
+        self._session.execute("LISTEN handmade_outbox")
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
 
@@ -112,6 +154,6 @@ class Listener:
     def _listen(self) -> None:
         while not self._ending.is_set():
             self._session.execute("SELECT apex.arm()")
-            for _ in self._session.notifies(timeout=0.5, stop_after=1):
-                self.woken += 1
+            for notification in self._session.notifies(timeout=0.5, stop_after=1):
+                self.woken += notification.channel == "apex_outbox"
             self._ending.wait(self._BUSY_SECONDS)

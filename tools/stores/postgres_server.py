@@ -55,7 +55,7 @@ class Postgres(Server):
         self.data = self.directory / "data"
         self._secret = self.directory / "password"
         # postgres refuses root, and initdb too.
-        self._as_user = (
+        self.as_user = (
             ["setpriv", f"--reuid={SUPERUSER}", f"--regid={SUPERUSER}", "--clear-groups"] if os.getuid() == 0 else []
         )
 
@@ -95,7 +95,7 @@ class Postgres(Server):
     def command(self) -> Sequence[str]:
         options = [part for name, value in self.settings.items() for part in ("-c", f"{name}={value}")]
         sockets = ["-c", f"unix_socket_directories={self.directory}"]
-        return [*self._as_user, str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *sockets, *options]
+        return [*self.as_user, str(self.bin / "postgres"), "-D", str(self.data), "-p", str(self.port), *sockets, *options]
 
     def environment(self) -> Mapping[str, str]:
         return {**os.environ, "LC_ALL": "C.UTF-8"}
@@ -103,19 +103,19 @@ class Postgres(Server):
     def prepare(self) -> None:
         if self.data.exists():
             return
-        if self._as_user:
+        if self.as_user:
             shutil.chown(self.directory, SUPERUSER, SUPERUSER)
         self.directory.chmod(0o700)
         self._secret.touch(mode=0o600)
         self._secret.write_text(secrets.token_hex(16))
-        if self._as_user:
+        if self.as_user:
             shutil.chown(self._secret, SUPERUSER, SUPERUSER)
         # Made beside its place and renamed: an initdb that was interrupted leaves nothing that looks like a cluster.
         draft = self.directory / "data.new"
         shutil.rmtree(draft, ignore_errors=True)
         made = subprocess.run(
             [
-                *self._as_user,
+                *self.as_user,
                 str(self.bin / "initdb"),
                 f"--pgdata={draft}",
                 f"--username={SUPERUSER}",
