@@ -31,6 +31,7 @@ ALTER TABLE visit ATTACH PARTITION visit_02 FOR VALUES FROM ('2022-02-01') TO ('
 SELECT * FROM news();
 CREATE TABLE visit_03 PARTITION OF visit FOR VALUES FROM ('2022-03-01') TO ('2022-04-01');
 SELECT * FROM news();
+SELECT tgrelid::regclass, tgname FROM pg_trigger WHERE tgrelid IN ('visit_02'::regclass, 'visit_03'::regclass) ORDER BY 1, 2;
 
 -- Rows that are routed, and moved between partitions by an UPDATE of the key, of its other columns, and by MERGE
 INSERT INTO visit VALUES (1, '2022-01-05', 'routed', '{1,2}'), (1, '2022-03-05', 'later partition', NULL);

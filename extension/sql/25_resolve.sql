@@ -91,6 +91,34 @@ COMMENT ON FUNCTION apex.check_name(text, text, text, text) IS 'Refuses a name w
 
 -- ---- The table ----
 
+-- What a table and each of its partitions has to be, so that its rows can be captured, and read again.
+CREATE FUNCTION apex.check_storage(relation regclass) RETURNS void
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  class pg_class;
+BEGIN
+  FOR class IN SELECT c.* FROM pg_class c WHERE c.oid IN (SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)) ORDER BY c.oid LOOP
+    IF class.relkind NOT IN ('r', 'p') THEN
+      PERFORM apex.refuse('42809', format('%s is not a table', class.oid::regclass),
+                          'Only ordinary and partitioned tables have the row triggers that capture needs.',
+                          'Attach the tables behind it.');
+    ELSIF class.relpersistence = 't' THEN
+      PERFORM apex.refuse('0A000', format('temporary table %s cannot be attached', class.oid::regclass),
+                          'Its rows end with the session, before they could be read again for a compensation.', 'Use an ordinary table.');
+    ELSIF class.relpersistence = 'u' THEN
+      PERFORM apex.refuse('0A000', format('unlogged table %s cannot be attached', class.oid::regclass),
+                          'A crash empties it, and no event would tell the stores.',
+                          format('ALTER TABLE %s SET LOGGED.', class.oid::regclass));
+    ELSIF class.relkind = 'r' AND class.relam <> (SELECT oid FROM pg_am WHERE amname = 'heap') THEN
+      PERFORM apex.refuse('0A000', format('table %s is not stored as a heap', class.oid::regclass),
+                          'The order of events inside a transaction is read from heap tuples.', 'ALTER TABLE ... SET ACCESS METHOD heap.');
+    END IF;
+  END LOOP;
+END
+$$;
+COMMENT ON FUNCTION apex.check_storage(regclass) IS 'Refuses a table of which any part is no logged heap';
+
 CREATE FUNCTION apex.check_table(relation regclass) RETURNS void
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -100,25 +128,13 @@ BEGIN
   SELECT * INTO class FROM pg_class WHERE oid = relation;
   IF NOT FOUND THEN
     PERFORM apex.refuse('42P01', format('relation %s does not exist', relation), 'Nothing has this oid.', 'Name a table.');
-  ELSIF class.relkind NOT IN ('r', 'p') THEN
-    PERFORM apex.refuse('42809', format('%s is not a table', relation),
-                        'Only ordinary and partitioned tables have the row triggers that capture needs.',
-                        'Attach the tables behind it.');
-  ELSIF class.relpersistence = 't' THEN
-    PERFORM apex.refuse('0A000', format('temporary table %s cannot be attached', relation),
-                        'Its rows end with the session, before they could be read again for a compensation.', 'Use an ordinary table.');
-  ELSIF class.relpersistence = 'u' THEN
-    PERFORM apex.refuse('0A000', format('unlogged table %s cannot be attached', relation),
-                        'A crash empties it, and no event would tell the stores.',
-                        format('ALTER TABLE %s SET LOGGED.', relation));
-  ELSIF class.relispartition THEN
+  END IF;
+  PERFORM apex.check_storage(relation);
+  IF class.relispartition THEN
     PERFORM apex.refuse('0A000', format('partition %s cannot be attached alone', relation), 'Its rows are the partitioned table''s.',
                         format('Attach the partitioned table: %s.', (SELECT inhparent::regclass FROM pg_inherits WHERE inhrelid = relation)));
   ELSIF class.relnamespace IN ('pg_catalog'::regnamespace, 'apex'::regnamespace) THEN
     PERFORM apex.refuse('42501', format('%s belongs to the system and cannot be attached', relation), 'Its schema is pg_catalog or apex.', 'Attach tables of your own.');
-  ELSIF class.relkind = 'r' AND class.relam <> (SELECT oid FROM pg_am WHERE amname = 'heap') THEN
-    PERFORM apex.refuse('0A000', format('table %s is not stored as a heap', relation),
-                        'The order of events inside a transaction is read from heap tuples.', 'ALTER TABLE ... SET ACCESS METHOD heap.');
   END IF;
 END
 $$;

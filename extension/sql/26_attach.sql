@@ -188,12 +188,15 @@ END
 $$;
 COMMENT ON FUNCTION apex.create_triggers(regclass) IS 'Creates apex_capture and apex_truncate, the latter on each partition, too';
 
+CREATE FUNCTION apex.count_rows(relation regclass) RETURNS bigint
+  LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'apex_count_rows';
+COMMENT ON FUNCTION apex.count_rows(regclass) IS 'How many rows a table and its partitions have now, without running anything of the table''s owner';
+
 CREATE FUNCTION apex.attach_table(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
                                   handler regprocedure, backfill boolean, pipeline text) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  count_rows CONSTANT text := format('SELECT count(*) FROM %s', relation);
   spec jsonb;
   rows_there bigint;
 BEGIN
@@ -211,7 +214,7 @@ BEGIN
   PERFORM apex.check_clash(relation, spec);
 
   -- Counted before the trigger's lock makes writers wait.
-  EXECUTE count_rows INTO rows_there;
+  rows_there := apex.count_rows(relation);
   INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, handler, spec, aggregate)
     VALUES (relation, relation::oid, pipeline, on_failure, handler::text, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
   INSERT INTO apex.pipeline (name) SELECT pipeline
@@ -219,7 +222,7 @@ BEGIN
   PERFORM apex.create_triggers(relation);
   -- The lock may have waited for the first writers of an empty table.
   IF rows_there = 0 THEN
-    EXECUTE count_rows INTO rows_there;
+    rows_there := apex.count_rows(relation);
   END IF;
   IF backfill THEN
     PERFORM apex.start_backfill(relation, NULL);
@@ -281,7 +284,7 @@ COMMENT ON FUNCTION apex.detach(regclass, boolean) IS
 REVOKE ALL ON FUNCTION
   apex.column_kind(oid), apex.holds_embedding(oid), apex.refuse(text, text, text, text),
   apex.check_members(jsonb, text, text[]), apex.text_member(jsonb, text, text), apex.text_list(jsonb, text, text),
-  apex.check_name(text, text, text, text), apex.check_table(regclass), apex.column_spec(regclass, text, text),
+  apex.check_name(text, text, text, text), apex.check_storage(regclass), apex.check_table(regclass), apex.column_spec(regclass, text, text),
   apex.key_spec(regclass), apex.foreign_key(regclass, text, text), apex.referenced_spec(pg_constraint, jsonb, text, text),
   apex.endpoint(regclass, text, jsonb, text, text), apex.aggregate_spec(regclass, text, jsonb, text),
   apex.relations_spec(regclass, jsonb, jsonb, text), apex.properties_spec(regclass, jsonb),
@@ -292,7 +295,7 @@ REVOKE ALL ON FUNCTION
   apex.whole_row_columns(regclass), apex.resolve(regclass, jsonb, jsonb, jsonb, name, text, text), apex.claims(jsonb), apex.replaced_type(jsonb, jsonb),
   apex.check_clash(regclass, jsonb),
   apex.check_options(text, regprocedure, boolean, text), apex.check_on_failure(regclass, text, regprocedure, regclass),
-  apex.create_triggers(regclass),
+  apex.create_triggers(regclass), apex.count_rows(regclass),
   apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text),
   apex.detach_table(regclass, boolean)
 FROM PUBLIC;

@@ -69,7 +69,8 @@ CREATE FUNCTION apex.capture() RETURNS trigger
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_capture';
 COMMENT ON FUNCTION apex.capture() IS
   'Row trigger of attached tables, created by apex.attach. It finds its mapping by the table it fires on, never by arguments; on a table without one it warns once a session and captures nothing.';
-REVOKE ALL ON FUNCTION apex.capture() FROM PUBLIC;
+-- Whoever adds a partition to an attached table, or restores a table, makes this trigger. By itself it does nothing.
+GRANT EXECUTE ON FUNCTION apex.capture() TO PUBLIC;
 
 CREATE FUNCTION apex.refuse_truncate() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp

@@ -68,8 +68,8 @@ BEGIN
        AND CASE WHEN changed IS NULL THEN c.confdeltype ELSE c.confupdtype END IN ('c', 'n', 'd')
        AND (changed IS NULL OR c.confkey && changed)
   LOOP
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s t JOIN %s r ON %s WHERE %s)', source, reference.referring, reference.pairs, condition)
-      INTO refers;
+    refers := apex.as_owner(relation, format('SELECT t FROM %s t JOIN %s r ON %s WHERE %s LIMIT 1', source, reference.referring,
+                                             reference.pairs, condition)) IS NOT NULL;
     IF refers THEN
       PERFORM apex.refuse_revert(relation, key, format('foreign key %s of table %s would change other rows', reference.conname, reference.referring));
     END IF;

@@ -83,7 +83,17 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION apex.unguard_truncate(regclass) IS 'Drops apex_truncate from a table and each of its partitions';
-REVOKE ALL ON FUNCTION apex.guard_truncate(regclass), apex.unguard_truncate(regclass) FROM PUBLIC;
+
+CREATE FUNCTION apex.admit_partition(part regclass) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  PERFORM apex.check_storage(part);
+  PERFORM apex.guard_truncate(part);
+END
+$$;
+COMMENT ON FUNCTION apex.admit_partition(regclass) IS 'Asks of a new partition what apex.attach asks of the whole table, and makes it alike';
+REVOKE ALL ON FUNCTION apex.guard_truncate(regclass), apex.unguard_truncate(regclass), apex.admit_partition(regclass) FROM PUBLIC;
 
 CREATE FUNCTION apex.capture_rows(part regclass, op "char") RETURNS void
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'apex_capture_rows';
@@ -100,7 +110,7 @@ REVOKE ALL ON FUNCTION apex.follow_partitions() FROM PUBLIC;
 CREATE EVENT TRIGGER apex_partition_leaves ON ddl_command_start WHEN TAG IN ('ALTER TABLE', 'DROP TABLE', 'DROP SCHEMA', 'DROP OWNED')
   EXECUTE FUNCTION apex.follow_partitions();
 COMMENT ON EVENT TRIGGER apex_partition_leaves IS 'Captures the rows of a partition of an attached table as deleted before it is detached or dropped';
-CREATE EVENT TRIGGER apex_partition_joins ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE')
+CREATE EVENT TRIGGER apex_partition_joins ON ddl_command_end WHEN TAG IN ('ALTER TABLE', 'CREATE TABLE', 'CREATE FOREIGN TABLE')
   EXECUTE FUNCTION apex.follow_partitions();
 COMMENT ON EVENT TRIGGER apex_partition_joins IS 'Captures the rows of a partition that is attached to an attached table';
 -- What logical replication or a tool under another replication role changes here is a change like any other.

@@ -45,7 +45,7 @@ def test_every_relative_link_leads_somewhere(page):
 
 def install_script() -> str:
     text = "".join(path.read_text() for path in sorted((ROOT / "extension" / "sql").glob("[0-9]*.sql")))
-    return re.sub(r"^--.*$", "", text, flags=re.MULTILINE)
+    return re.sub(r"^--.*$", "", text, flags=re.MULTILINE).replace("@extschema@.", "")
 
 
 def squeezed(text: str) -> str:
@@ -75,7 +75,7 @@ def blocks(page: pathlib.Path, language: str) -> str:
 
 def test_every_function_that_people_may_call_is_on_the_sql_page_with_its_signature():
     hidden = revoked() - CALLED_BY_PEOPLE
-    public = [(name, signature) for name, signature in signatures() if name not in hidden]
+    public = [(name, signature) for name, signature in signatures() if name not in hidden and not signature.endswith("→ trigger")]
     assert len(public) > 20
     page = blocks(REFERENCE / "sql.md", "")
     assert [signature for _, signature in public if signature not in page] == []

@@ -1,3 +1,6 @@
+-- Names in this script mean PostgreSQL's own, whatever somebody has put into the schema that the extension is created in.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
 -- pg_upgrade refuses a database that has a column of type regprocedure.
 ALTER TABLE apex.mapping ALTER COLUMN handler TYPE text;
 

@@ -230,24 +230,28 @@ void BeforeDropOwned(const DropOwnedStmt* statement) {
   BeforeDropOf(Anum_pg_class_relowner, owners);
 }
 
-// These create and drop a trigger, which takes rights that the caller may not have.
+// These look at the catalog, and create and drop a trigger, which takes rights that the caller may
+// not have.
 void CallForPart(const char* function, Oid part) {
   const Oid argument = REGCLASSOID;
   const Oid oid = LookupFuncName(
       list_make2(makeString(pstrdup("apex")), makeString(pstrdup(function))), 1, &argument, false);
+  // The command's own snapshot does not see what the command made.
+  PushActiveSnapshot(GetLatestSnapshot());
   OidFunctionCall1(oid, ObjectIdGetDatum(part));
+  PopActiveSnapshot();
 }
 
 void AfterCreate(const CreateStmt* statement) {
   if (statement->partbound == nullptr) return;
   const Oid part = RangeVarGetRelid(statement->relation, NoLock, false);
-  if (PartOfCaptured(part)) CallForPart("guard_truncate", part);
+  if (PartOfCaptured(part)) CallForPart("admit_partition", part);
 }
 
 void AfterAttach(const PartitionCmd* command) {
   const Oid part = RangeVarGetRelid(command->name, NoLock, false);
   if (!PartOfCaptured(part)) return;
-  CallForPart("guard_truncate", part);
+  CallForPart("admit_partition", part);
   CaptureRows(part, kRefreshed);
 }
 
@@ -277,7 +281,8 @@ void Before(const Node* parsed) {
 }
 
 void After(const Node* parsed) {
-  if (IsA(parsed, CreateStmt)) {
+  if (IsA(parsed, CreateStmt) || IsA(parsed, CreateForeignTableStmt)) {
+    // The one begins with the other.
     AfterCreate(reinterpret_cast<const CreateStmt*>(parsed));
   } else if (IsA(parsed, AlterTableStmt)) {
     const auto* statement = reinterpret_cast<const AlterTableStmt*>(parsed);
