@@ -30,14 +30,14 @@ std::string Replica::Run() {
         ledger_.TryLead(Deadline::After(options_.dispatcher.store_timeout));
     if (!won.ok()) {
       const std::string why = Describe(won.error());
+      metrics_.SetStoreUp(Store::kPostgres, false);
       if (health_.SetDown(Store::kPostgres, why)) spdlog::warn("{}", why);
       health_.SetRole(Role::kStandby);
-      metrics_.SetStoreUp(Store::kPostgres, false);
       Pause(kRetryInterval);
       continue;
     }
-    health_.SetUp(Store::kPostgres);
     metrics_.SetStoreUp(Store::kPostgres, true);
+    health_.SetUp(Store::kPostgres);
     if (!*won) {
       if (!std::exchange(announced_standby, true))
         spdlog::info("another process leads: standing by");

@@ -32,7 +32,7 @@ TargetWorker::TargetWorker(TargetStore& store, Context context)
 void TargetWorker::Know(Mappings mappings) {
   executor_.Post([this, mappings = std::move(mappings)] {
     mappings_ = mappings;
-    Note(Guarded([this](Deadline deadline) { return store_.Ping(deadline); }));
+    NotePing(Guarded([this](Deadline deadline) { return store_.Ping(deadline); }));
   });
 }
 
@@ -45,7 +45,7 @@ void TargetWorker::Perform(saga::Write write) {
       context_.metrics.StepObserved(write.store, SecondsSince(start));
       RememberRemovals(*write.rows);
     }
-    Note(status);
+    NoteRows(status);
     context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status)});
   });
 }
@@ -54,7 +54,7 @@ void TargetWorker::Perform(saga::Undo undo) {
   executor_.Post([this, undo = std::move(undo)] {
     Status status = Guarded(
         [&](Deadline deadline) { return store_.Undo(context_.fence, *undo.rows, deadline); });
-    Note(status);
+    NoteRows(status);
     context_.mailbox.Put(saga::UndoFinished{undo.failure, undo.store, std::move(status)});
   });
 }
@@ -63,7 +63,7 @@ void TargetWorker::Perform(saga::Evict evict) {
   executor_.Post([this, evict = std::move(evict)] {
     auto& cache = static_cast<CacheStore&>(store_);  // Evictions are sent to Redis alone.
     Status status = Guarded([&](Deadline deadline) { return cache.Evict(*evict.rows, deadline); });
-    Note(status);
+    NoteRows(status);
     context_.mailbox.Put(saga::EvictFinished{evict.eviction, std::move(status)});
   });
 }
@@ -72,14 +72,15 @@ void TargetWorker::Perform(const saga::Probe& probe) {
   executor_.Post([this, store = probe.store] {
     prepared_.clear();
     Status status = Guarded([this](Deadline deadline) { return store_.Ping(deadline); });
-    Note(status);
+    NotePing(status);
     context_.mailbox.Put(saga::ProbeFinished{store, std::move(status)});
   });
 }
 
 void TargetWorker::PingWhenIdle() {
   if (!executor_.idle()) return;
-  executor_.Post([this] { Note(store_.Ping(ByTimeout())); });
+  executor_.Post(
+      [this] { NotePing(Guarded([this](Deadline deadline) { return store_.Ping(deadline); })); });
 }
 
 void TargetWorker::RepeatRemovalsWhenDue() {
@@ -89,7 +90,7 @@ void TargetWorker::RepeatRemovalsWhenDue() {
     if (!removals_.empty()) {
       Status status = Guarded(
           [this](Deadline deadline) { return store_.Write(context_.fence, removals_, deadline); });
-      Note(status);
+      NoteRows(status);
       if (status.ok()) removals_ = {};
     }
     repeating_ = false;
@@ -147,17 +148,31 @@ Status TargetWorker::PrepareIfNeeded() {
   return {};
 }
 
-void TargetWorker::Note(const Status& status) {
+void TargetWorker::NoteRows(const Status& status) {
+  if (!status.ok() && status.error().native_code == kFenced) return;
+  rows_wait_ = !status.ok() && status.error().kind != ErrorKind::kPermanent;
+  rows_wait_ ? SetDown(status.error()) : SetUp();
+}
+
+void TargetWorker::NotePing(const Status& status) {
+  if (status.ok()) {
+    if (!rows_wait_) SetUp();
+  } else if (status.error().native_code != kFenced) {
+    SetDown(status.error());
+  }
+}
+
+// The metric before the health: who reads the second finds the first.
+void TargetWorker::SetUp() {
+  context_.metrics.SetStoreUp(store_.store(), true);
+  context_.health.SetUp(store_.store());
+}
+
+void TargetWorker::SetDown(const StoreError& error) {
   const Store store = store_.store();
-  if (status.ok() || status.error().kind == ErrorKind::kPermanent) {
-    context_.health.SetUp(store);
-    context_.metrics.SetStoreUp(store, true);
-    return;
-  }
-  if (context_.health.SetDown(store, Describe(status.error()))) {
-    spdlog::warn("{} cannot be written: {}", Name(store), Describe(status.error()));
-  }
+  const std::string why = Describe(error);
   context_.metrics.SetStoreUp(store, false);
+  if (context_.health.SetDown(store, why)) spdlog::warn("{} cannot be written: {}", Name(store), why);
 }
 
 }  // namespace apex::coordinator

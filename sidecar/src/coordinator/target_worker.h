@@ -56,7 +56,12 @@ class TargetWorker {
   Status Guarded(const std::function<Status(Deadline)>& call);
   Status PrepareIfNeeded();
   Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
-  void Note(const Status& status);
+  /// A refusal of rows is an answer all the same.
+  void NoteRows(const Status& status);
+  /// A store that answers and yet does not take what it was sent stays down until it does.
+  void NotePing(const Status& status);
+  void SetUp();
+  void SetDown(const StoreError& error);
   void RememberRemovals(const std::vector<RowWrite>& rows);
 
   TargetStore& store_;
@@ -67,6 +72,7 @@ class TargetWorker {
   std::vector<RowWrite> removals_;  ///< Executor's thread only.
   Mappings mappings_;               ///< Executor's thread only, as is prepared_.
   std::unordered_set<int32_t> prepared_;
+  bool rows_wait_ = false;  ///< Executor's thread only: rows were sent in vain and will come again.
   Executor executor_;  ///< Last: its jobs use everything above.
 };
 

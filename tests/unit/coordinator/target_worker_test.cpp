@@ -1,0 +1,154 @@
+#include "coordinator/target_worker.h"
+
+#include <gmock/gmock.h>
+
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace apex::coordinator {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+StoreError Error(ErrorKind kind, std::string message) {
+  return {Store::kRedis, "test", kind, "TEST", std::move(message), std::nullopt};
+}
+
+/// Answers what it was last told to.
+class FakeStore : public CacheStore {
+ public:
+  struct Answers {
+    Status prepare{};
+    Status rows{};
+    Status ping{};
+  };
+
+  void AnswerWith(Answers answers) {
+    const std::lock_guard lock(mutex_);
+    answers_ = std::move(answers);
+  }
+  int looks() const {
+    const std::lock_guard lock(mutex_);
+    return looks_;
+  }
+
+  Store store() const override { return Store::kRedis; }
+  Status Prepare(const Fence& /*fence*/, std::span<const MappingPtr> /*mappings*/,
+                 Deadline /*deadline*/) override {
+    const std::lock_guard lock(mutex_);
+    // Otherwise the ping behind it counts.
+    if (!answers_.prepare.ok()) ++looks_;
+    return answers_.prepare;
+  }
+  Status Write(const Fence& /*fence*/, std::span<const RowWrite> /*rows*/,
+               Deadline /*deadline*/) override {
+    return Rows();
+  }
+  Status Undo(const Fence& /*fence*/, std::span<const RowUndo> /*rows*/,
+              Deadline /*deadline*/) override {
+    return Rows();
+  }
+  Status Evict(std::span<const RowWrite> /*rows*/, Deadline /*deadline*/) override {
+    return Rows();
+  }
+  Status Ping(Deadline /*deadline*/) override {
+    const std::lock_guard lock(mutex_);
+    ++looks_;
+    return answers_.ping;
+  }
+
+ private:
+  Status Rows() {
+    const std::lock_guard lock(mutex_);
+    return answers_.rows;
+  }
+
+  mutable std::mutex mutex_;
+  Answers answers_;
+  int looks_ = 0;
+};
+
+class TargetWorkerTest : public testing::Test {
+ protected:
+  TargetWorkerTest() {
+    health_.SetRole(Role::kLeader, 1);
+    auto mapping = std::make_shared<TableMapping>();
+    mapping->id = 1;
+    mapping->active = true;
+    worker_.Know(std::make_shared<const std::vector<MappingPtr>>(1, mapping));
+    Look();
+  }
+
+  void Write() {
+    worker_.Perform(saga::Write{1, Store::kRedis, std::make_shared<std::vector<RowWrite>>()});
+    std::deque<saga::Event> answered;
+    while (answered.empty()) answered = mailbox_.Take(Deadline::After(std::chrono::seconds(10)));
+    ASSERT_TRUE(std::holds_alternative<saga::WriteFinished>(answered.front()));
+  }
+
+  /// Looks at the idle store until one look is over: a second one has begun then.
+  void Look() {
+    const int before = store_.looks();
+    while (store_.looks() < before + 2) {
+      worker_.PingWhenIdle();
+      std::this_thread::yield();
+    }
+  }
+
+  FakeStore store_;
+  Mailbox mailbox_;
+  Metrics metrics_;
+  Health health_{{Store::kRedis}};
+  Lease lease_{Deadline::Clock::now(), std::chrono::minutes(1), [](Deadline) { return Status(); },
+               [](const StoreError&) {}};
+  TargetWorker worker_{
+      store_, {mailbox_, metrics_, health_, lease_, Fence{"default", 1}, std::chrono::seconds(10)}};
+};
+
+TEST_F(TargetWorkerTest, AnIdleStoreIsUpOnceItIsPreparedAndAnswers) {
+  EXPECT_THAT(health_.NotReady(), IsEmpty());
+  store_.AnswerWith({.ping = Error(ErrorKind::kUnknownOutcome, "no answer")});
+  Look();
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("no answer")));
+  store_.AnswerWith({});
+  Look();
+  EXPECT_THAT(health_.NotReady(), IsEmpty());
+}
+
+TEST_F(TargetWorkerTest, AStoreThatAnswersButDoesNotFitStaysDownUntilItIsMended) {
+  store_.AnswerWith({.rows = Error(ErrorKind::kTransient, "restarting")});
+  Write();
+  store_.AnswerWith({.prepare = Error(ErrorKind::kPermanent, "another dimension")});
+  Look();
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("another dimension")));
+  Look();
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("another dimension")));
+  store_.AnswerWith({});
+  Write();
+  EXPECT_THAT(health_.NotReady(), IsEmpty());
+}
+
+TEST_F(TargetWorkerTest, AStoreThatAnswersButTakesNoRowsStaysDownUntilItTakesThem) {
+  store_.AnswerWith({.rows = Error(ErrorKind::kTransient, "out of memory")});
+  Write();
+  Look();
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("out of memory")));
+  store_.AnswerWith({});
+  Write();
+  EXPECT_THAT(health_.NotReady(), IsEmpty());
+}
+
+TEST_F(TargetWorkerTest, ARefusalOfRowsIsNotTheStoresAndOfAPingIs) {
+  store_.AnswerWith({.rows = Error(ErrorKind::kPermanent, "wrong dimension")});
+  Write();
+  EXPECT_THAT(health_.NotReady(), IsEmpty());
+  store_.AnswerWith({.ping = Error(ErrorKind::kPermanent, "not a Redis")});
+  Look();
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("not a Redis")));
+}
+
+}  // namespace
+}  // namespace apex::coordinator
