@@ -429,12 +429,18 @@ CREATE FUNCTION apex.undo_rows(saga uuid)
   RETURNS TABLE (relation oid, key jsonb, mapping int, failed_seq bigint, accepted_seq bigint, accepted jsonb,
                  accepted_embedding bytea, images text[])
   LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  -- The tables have no statistics; a nested loop would take the square of the rows of a large saga.
+  SET enable_nestloop = off SET jit = off
 BEGIN ATOMIC
   SELECT r.relation::oid, r.key, r.mapping, r.failed_seq, r.accepted_seq, r.accepted, r.accepted_embedding,
-         (SELECT coalesce(array_agg(DISTINCT image::text), '{}')
-            FROM apex.saga_event e CROSS JOIN LATERAL (VALUES (e.before), (e.after)) each(image)
-           WHERE e.saga = r.saga AND e.relation = r.relation::oid AND e.key = r.key AND image IS NOT NULL)
-    FROM apex.saga_row r WHERE r.saga = undo_rows.saga ORDER BY r.failed_seq;
+         coalesce(involved.images, '{}')
+    FROM apex.saga_row r
+    LEFT JOIN (SELECT e.relation, e.key, array_agg(DISTINCT image::text) AS images
+                 FROM apex.saga_event e, unnest(ARRAY[e.before, e.after]) image
+                WHERE e.saga = undo_rows.saga AND image IS NOT NULL
+                GROUP BY e.relation, e.key) involved
+      ON involved.relation = r.relation::oid AND involved.key = r.key
+   WHERE r.saga = undo_rows.saga ORDER BY r.failed_seq;
 END;
 COMMENT ON FUNCTION apex.undo_rows(uuid) IS 'What a failed saga has to put back, with every image it involved';
 

@@ -6,11 +6,13 @@ These tests speak to the extension as the sidecar does, without the sidecar: `Re
 import collections
 import contextlib
 import itertools
+import json
 import os
 import random
 import secrets
 import subprocess
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 
 import psycopg
@@ -492,6 +494,33 @@ def test_heartbeats_do_not_get_in_the_way_of_reading(dsn: str, reader: Reader) -
             assert keys(reader.batch()) == [number]
     over.set()
     beating.join()
+
+
+# ---- Failed sagas ----
+
+
+def test_a_saga_of_very_many_rows_is_written_down_in_time(dsn: str, reader: Reader) -> None:
+    """It takes a second or two. The square of the rows would be minutes, and the leader would never get past it."""
+    count = 20_000
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT generate_series(1, %s)", [count])
+    events = reader.read(rows_max=count + 1)
+    saga = {
+        "id": str(uuid.uuid4()), "relation": events[0].relation, "key": events[0].key, "xids": [str(events[0].xid)],
+        "steps": ["write_redis"], "failed_step": "write_redis", "error_type": "refused", "native_code": "", "error": "no",
+        "traceparent": "", "events": [event.seq for event in events],
+        "rows": [
+            {
+                "relation": event.relation, "key": event.key, "mapping": event.mapping, "carried_forward": False,
+                "failed_seq": event.seq, "first_seq": event.seq, "oldest_seq": event.seq,
+            }
+            for event in events
+        ],
+    }  # fmt: skip
+    reader.pg.execute("SET statement_timeout = '60s'")
+    undo = reader.pg.execute("SELECT * FROM apex.record_failure('default', %s, %s)", [reader.epoch, json.dumps(saga)]).fetchall()
+    assert [row.key for row in undo] == [event.key for event in events]
+    assert all(len(row.images) == 1 for row in undo)
 
 
 # ---- Another history ----

@@ -10,6 +10,8 @@ namespace {
 // A standby looks this often, so that a late leader is replaced well within two seconds.
 constexpr std::chrono::milliseconds kStandbyInterval{250};
 constexpr std::chrono::milliseconds kRetryInterval{500};
+// There may be as many failed sagas as somebody has let gather.
+constexpr std::chrono::seconds kLoadPatience{60};
 
 }  // namespace
 
@@ -80,6 +82,8 @@ Dispatcher::Outcome Replica::Lead(Leadership leadership, Deadline::Clock::time_p
         const std::lock_guard lock(mutex_);
         if (dispatcher_) dispatcher_->LeaseLost(error);
       });
+  if (Status loaded = ledger_.Load(leadership, Deadline::After(kLoadPatience)); !loaded.ok())
+    return {Dispatcher::End::kLost, Describe(loaded.error())};
   Dispatcher dispatcher(options_.dispatcher, ledger_, listener_, targets_, lease, metrics_,
                         health_);
   {

@@ -107,14 +107,12 @@ Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   leadership.system_identifier = std::to_string(static_cast<uint64_t>(rows->Int(0, 4)));
   epoch_ = leadership.epoch;
   reader_ = rows->IsNull(0, 3) ? BatchReader() : BatchReader(rows->Int(0, 2), rows->Int(0, 3));
-
-  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok())
-    return loaded.error();
-  if (Status loaded = LoadFailures(leadership, deadline); !loaded.ok()) return loaded.error();
   return std::optional<Leadership>(std::move(leadership));
 }
 
-Status Ledger::LoadFailures(Leadership& leadership, Deadline deadline) {
+Status Ledger::Load(Leadership& leadership, Deadline deadline) {
+  if (Result<std::vector<MappingPtr>> loaded = LoadMappings(deadline); !loaded.ok())
+    return loaded.error();
   Result<Rows> sagas =
       session_.Query("load failures",
                      "SELECT id::text, steps, failed_step, error_type FROM apex.saga"

@@ -40,8 +40,11 @@ class Ledger {
   explicit Ledger(LedgerOptions options);
 
   /// Nothing: another process leads. Ends the session of a leader whose lease has run out, or whose
-  /// name is this one's. Takes up what the last leader left; a piece handed out before is void.
+  /// name is this one's. A piece handed out before is void. Load comes next, once heartbeats are on
+  /// their way: what there is to load may take longer than the lease.
   Result<std::optional<Leadership>> TryLead(Deadline deadline);
+  /// Takes up what the last leader left: the failed sagas of the epoch won last.
+  Status Load(Leadership& leadership, Deadline deadline);
   /// kFenced when the epoch no longer leads.
   Status Heartbeat(Deadline deadline);
   /// Ends the lease, so that a standby takes over at once. Only after the last write to any store.
@@ -77,7 +80,6 @@ class Ledger {
   /// How long one statement may take from now on; 0: any time.
   Status LimitStatements(std::chrono::milliseconds span, Deadline deadline);
   Result<std::vector<RowUndo>> ParseUndo(const Rows& rows, Deadline deadline);
-  Status LoadFailures(Leadership& leadership, Deadline deadline);
   std::string epoch() const { return std::to_string(epoch_.load()); }
 
   const LedgerOptions options_;
