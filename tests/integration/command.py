@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from stores.sidecar import apex_program
 
 
-def apex(*arguments: str, variables: Mapping[str, str] | None = None, seconds: float = 15) -> subprocess.CompletedProcess[str]:
+def apex(*arguments: str, variables: Mapping[str, str] | None = None, seconds: float = 60) -> subprocess.CompletedProcess[str]:
     """Fails the test when the command has not ended in time. APEX_* of the caller's own environment is not passed on."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("APEX_")}
     return subprocess.run(

@@ -64,4 +64,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test that waits for something that never comes must not hold up the others."""
     for item in items:
         if not item.get_closest_marker("timeout"):
-            item.add_marker(pytest.mark.timeout(180))
+            item.add_marker(pytest.mark.timeout(300))

@@ -60,7 +60,7 @@ def test_an_entry_is_the_row_as_json_with_its_version_first_and_its_ttl(document
     held = json.loads(text)
     assert held.pop("_apex_seq") > 0
     assert held == {"id": row, "title": "first", "user_id": "u1", "views": 0}
-    assert 3590 < documents.redis.ttl(f"doc:{row}") <= 3600
+    assert 3000 < documents.redis.ttl(f"doc:{row}") <= 3600
 
 
 def test_an_update_writes_the_entry_anew_and_its_ttl_starts_again(documents: World) -> None:
@@ -68,7 +68,7 @@ def test_an_update_writes_the_entry_anew_and_its_ttl_starts_again(documents: Wor
     documents.redis.expire(f"doc:{row}", 60)
     change(documents, "UPDATE documents SET title = 'second'")
     assert entry(documents, f"doc:{row}")["title"] == "second"
-    assert documents.redis.ttl(f"doc:{row}") > 3590
+    assert documents.redis.ttl(f"doc:{row}") > 3000
 
 
 def test_a_delete_takes_the_entry_away(documents: World) -> None:
@@ -83,9 +83,14 @@ def test_an_entry_expires_after_its_ttl_and_the_next_change_brings_it_back(world
         SELECT apex.attach('sessions', cache => apex.cache(entity => 'session', mode => 'write', ttl => '1 second'));
     """)
     change(world, "INSERT INTO sessions VALUES (1, 'open')")
-    wait_until(lambda: entry(world, "session:1") is None, 5, "the entry did not expire")
-    change(world, "UPDATE sessions SET state = 'closed'")
-    assert entry(world, "session:1")["state"] == "closed"
+    wait_until(lambda: entry(world, "session:1") is None, message="the entry did not expire")
+
+    def brought_back() -> dict | None:
+        """Looked for at once after each change: its second may be over before the next look."""
+        change(world, "UPDATE sessions SET state = state || '!'")
+        return entry(world, "session:1")
+
+    assert wait_until(brought_back)["state"].startswith("open!")
 
 
 def test_an_entry_without_ttl_stays(world: World) -> None:

@@ -25,7 +25,7 @@ def well(quiet_world: World) -> World:
 
 
 def examine(world: World, variables: Mapping[str, str] | None = None) -> tuple[int, str]:
-    done = apex("doctor", variables={**world.stack.sidecar_variables(world.database), **(variables or {})}, seconds=30)
+    done = apex("doctor", variables={**world.stack.sidecar_variables(world.database), **(variables or {})})
     assert done.stderr == ""
     return done.returncode, done.stdout
 

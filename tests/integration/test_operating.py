@@ -14,6 +14,7 @@ from stores import Sidecar
 from world import World, wait_until
 
 TOKEN = "an operator's token"
+UP = dict.fromkeys(("postgres", "neo4j", "qdrant", "redis"), True)
 
 
 @pytest.fixture
@@ -166,7 +167,7 @@ def test_a_saga_that_is_being_undone_can_be_neither_retried_nor_discarded(quiet_
         gated.gates["postgres"].when(b"apex.record_failure", lambda: gated.hold("neo4j"))
         quiet_world.pg.execute("UPDATE documents SET embedding = '{1}' WHERE title = 'about 1'")
         gated.wait_held("neo4j")
-        (saga,) = quiet_world.rows("SELECT id FROM apex.sagas")
+        (saga,) = wait_until(lambda: quiet_world.rows("SELECT id FROM apex.sagas"))
         for action in ("retry", "discard"):
             status, body, _ = ask(gated.sidecar, "POST", f"/api/v1/sagas/{saga['id']}/{action}", f"Bearer {TOKEN}")
             assert status == 409 and str(saga["id"]) in body
@@ -191,7 +192,7 @@ def test_the_console_status_and_health_are_served_and_everything_else_is_not(wor
     said = json.loads(body)
     assert status == 200 and headers["Content-Type"] == "application/json"
     assert (said["role"], said["epoch"], said["failed_sagas"]) == ("leader", 1, [])
-    assert {store: state["up"] for store, state in said["stores"].items()} == dict.fromkeys(("postgres", "neo4j", "qdrant", "redis"), True)
+    assert {store: state["up"] for store, state in said["stores"].items()} == UP
     assert world.sidecar.get("/livez")[0] == 200 and not_ready(world.sidecar) == []
     assert ask(world.sidecar, "HEAD", "/livez")[:2] == (200, "")
     for path in ("/nothing", "/api/v1", "/api/v1/sagas/x", "/../etc/passwd", "/metrics/"):
@@ -222,7 +223,8 @@ def test_the_counters_move_with_the_work(shelf: World) -> None:
     poison(shelf)
     wait_until(lambda: counts()["failed"] == 1)
     assert counts()["success"] == 7
-    assert shelf.metric("apex_saga_active_count") == shelf.metric("apex_backlog_rows") == shelf.metric("apex_lag_seconds") == 0
+    for gauge in ("apex_saga_active_count", "apex_backlog_rows", "apex_lag_seconds"):
+        wait_until(lambda: shelf.metric(gauge) == 0, message=gauge)  # noqa: B023
     assert (shelf.metric("apex_leader"), shelf.metric("apex_epoch")) == (1, 1)
     for bucket in ("0.01", "0.05", "0.1", "0.5", "1", "5", "10", "30", "60", "+Inf"):
         assert f'step_name="write_redis",le="{bucket}"' in shelf.sidecar.get("/metrics")[1]
@@ -252,11 +254,10 @@ def test_a_store_that_does_not_answer_is_waited_for_and_seen_and_nothing_is_lost
     gated.gates[store].cut()
     world.pg.execute("UPDATE documents SET views = views + 1")
     world.pg.execute("INSERT INTO documents (title, embedding) VALUES ('while it was down', '{1,2,3,4}')")
-    reasons = wait_until(lambda: not_ready(gated.sidecar))
-    assert len(reasons) == 1 and reasons[0].startswith(f"{store}: "), reasons
+    # On a busy machine another one may now and then be too slow for so little patience.
+    wait_until(lambda: [reason.partition(": ")[0] for reason in not_ready(gated.sidecar)] == [store])
     wait_until(lambda: world.metric("apex_breaker_open", store=store) == 1)
-    assert world.metric("apex_store_up", store=store) == 0
-    assert [world.metric("apex_store_up", store=other) for other in gated.gates if other != store] == [1, 1, 1]
+    wait_until(lambda: {each: world.metric("apex_store_up", store=each) for each in gated.gates} == {**UP, store: 0})
     wait_until(lambda: world.metric("apex_retries_total", store=store) >= 2)
     assert world.metric("apex_saga_active_count") > 0 and world.metric("apex_lag_seconds") > 0
     assert gated.sidecar.get("/livez")[0] == 200
@@ -267,14 +268,14 @@ def test_a_store_that_does_not_answer_is_waited_for_and_seen_and_nothing_is_lost
     world.wait_synced()
     assert library.differences(world) == []
     wait_until(lambda: not_ready(gated.sidecar) == [])
-    assert (world.metric("apex_breaker_open", store=store), world.metric("apex_store_up", store=store)) == (0, 1)
+    wait_until(lambda: (world.metric("apex_breaker_open", store=store), world.metric("apex_store_up", store=store)) == (0, 1))
     assert world.parked() == [] and world.metric("apex_saga_executions_total", status="failed") == 0
 
 
 def test_an_idle_store_that_goes_down_shows_in_readyz(gated: Gated) -> None:
     gated.hold("redis")
     gated.gates["redis"].cut()
-    assert wait_until(lambda: not_ready(gated.sidecar))[0].startswith("redis: ")
+    wait_until(lambda: any(reason.startswith("redis: ") for reason in not_ready(gated.sidecar)))
     gated.open()
     wait_until(lambda: not_ready(gated.sidecar) == [])
 
@@ -298,9 +299,9 @@ def test_postgresql_that_cannot_be_reached_shows_in_readyz_and_the_leader_comes_
     gated.hold("postgres")
     gated.gates["postgres"].cut()
     gated.world.pg.execute("UPDATE documents SET views = views + 1")
-    assert wait_until(lambda: not_ready(gated.sidecar))[0].startswith("postgres: ")
+    wait_until(lambda: any(reason.startswith("postgres: ") for reason in not_ready(gated.sidecar)))
     assert gated.sidecar.get("/livez")[0] == 200
-    status, body = gated.sidecar.get("/api/v1/status", timeout=10)
+    status, body = gated.sidecar.get("/api/v1/status")
     assert status == 200 and "postgres" in json.loads(body)["error"]
     gated.open()
     gated.world.wait_synced()

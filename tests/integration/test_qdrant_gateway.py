@@ -14,7 +14,7 @@ from qdrant_client import QdrantClient, models
 from qdrant_client import grpc as api
 
 GATEWAY = pathlib.Path(__file__).parents[2] / "tools/stores/qdrant/gateway.py"
-READY_SECONDS = 30
+READY_SECONDS = 60
 SEED = int(os.environ.get("APEX_TEST_SEED", random.randrange(2**32)))
 STATUS = grpc.StatusCode
 

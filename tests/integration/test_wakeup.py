@@ -6,8 +6,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator, Mapping
 
 import psycopg
@@ -64,9 +62,12 @@ class Database:
     def queue_usage(self) -> float:
         return self.writer.execute("SELECT pg_notification_queue_usage()").fetchone()[0]
 
-    def drop(self, force: bool = True) -> None:
+    def close(self) -> None:
         for session in self.sessions:
             session.close()
+
+    def drop(self, force: bool = True) -> None:
+        self.close()
         with self.cluster.connect() as admin:
             admin.execute(f"DROP DATABASE IF EXISTS {self.name}" + (" WITH (FORCE)" if force else ""))
 
@@ -81,7 +82,7 @@ def warnings_of(session: psycopg.Connection) -> list[str]:
     return said
 
 
-def notified(reader: psycopg.Connection, seconds: float = 10.0) -> bool:
+def notified(reader: psycopg.Connection, seconds: float = 60.0) -> bool:
     """Whether a notification comes; returns with it."""
     return any(True for _ in reader.notifies(timeout=seconds, stop_after=1))
 
@@ -135,29 +136,14 @@ def test_a_change_that_is_rolled_back_or_not_captured_notifies_nobody(database: 
     assert notified(reader), "still armed"
 
 
-def test_a_thousand_quick_commits_are_a_few_notifications(database: Database) -> None:
+def test_a_thousand_quick_commits_are_as_many_notifications_as_armings(database: Database) -> None:
     reader = database.listen()
-    finished = threading.Event()
-    heard = 0
-
-    def read() -> None:
-        nonlocal heard
-        while not finished.is_set():
-            arm(reader)
-            if notified(reader, 0.05):
-                heard += 1
-                finished.wait(0.005)  # What a reader does between two armings: it reads.
-
-    thread = threading.Thread(target=read)
-    thread.start()
-    try:
-        wait_until(database.worker)
-        for _ in range(1000):
+    for _ in range(5):
+        assert arm(reader)
+        for _ in range(200):
             database.write()
-    finally:
-        finished.set()
-        thread.join()
-    assert 1 <= heard <= 400
+        assert notified(reader)
+        assert silent(reader), "one for each arming is enough"
 
 
 def test_both_of_two_readers_are_woken(database: Database) -> None:
@@ -285,6 +271,8 @@ def test_the_worker_of_a_reader_that_has_gone_is_not_in_the_way_of_drop_database
     reader = database.listen()
     assert arm(reader)
     assert database.worker()
+    database.close()
+    wait_until(lambda: database.worker() is None, message="the worker stays")
     database.drop(force=False)
 
 
@@ -294,7 +282,9 @@ def test_a_worker_killed_hard_takes_the_server_through_recovery_and_loses_no_eve
     database.write()
     started = database.writer.execute("SELECT pg_postmaster_start_time()").fetchone()[0]
     os.kill(wait_until(database.worker), signal.SIGKILL)
-    database.writer.close()
+    # The server has noticed when it ends the other sessions; until then it would take new ones and end them too.
+    with pytest.raises(psycopg.OperationalError):
+        database.writer.execute("SELECT pg_sleep(60)")
     wait_until(cluster.is_ready)
     reader = database.listen()
     database.writer = database.connect()
@@ -305,17 +295,14 @@ def test_a_worker_killed_hard_takes_the_server_through_recovery_and_loses_no_eve
     assert notified(reader)
 
 
-def test_latency_from_commit_to_notification_is_milliseconds(database: Database) -> None:
+@pytest.mark.timeout(100)
+def test_a_commit_wakes_the_worker_itself(database: Database) -> None:
+    """One that only looked around once a second would not be through within the time the test has."""
     reader = database.listen()
-    taken = []
     for _ in range(200):
-        arm(reader)
-        began = time.monotonic()
+        assert arm(reader)
         database.write()
         assert notified(reader)
-        taken.append(time.monotonic() - began)
-    # The bound is loose for a busy machine: a poll would take a second.
-    assert sorted(taken)[len(taken) // 2] < 0.05
 
 
 def test_without_a_free_worker_there_is_one_warning_and_polling() -> None:

@@ -11,8 +11,8 @@ import pytest
 from gated import Gated
 from world import World, wait_until
 
-# A writer that waited for anything longer than this would fail.
-PATIENCE = "SET lock_timeout = '1s'; SET statement_timeout = '2s'"
+# What the tests hold, they hold for longer than this: a writer that waited for it would fail.
+PATIENCE = "SET lock_timeout = '10s'; SET statement_timeout = '30s'"
 WRITERS = 8
 TRANSACTIONS = 60
 

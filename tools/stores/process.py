@@ -1,5 +1,6 @@
 """One server process: started with a log, waited for until ready, ended by its id."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -50,8 +51,8 @@ class Server:
     """
 
     name = "server"
-    ready_seconds = 30.0
-    stop_seconds = 30.0
+    ready_seconds = 60.0
+    stop_seconds = 60.0
     stop_signal = signal.SIGTERM
 
     def __init__(self, directory: pathlib.Path) -> None:
@@ -158,12 +159,15 @@ class Server:
         self._forget()
 
     def pause(self) -> None:
-        """SIGSTOP: the server answers nothing but keeps its connections."""
+        """SIGSTOP to the server and its child processes: it answers nothing but keeps its connections."""
         assert self.running and self.pid is not None
+        # First itself, so that it makes no further child.
         os.kill(self.pid, signal.SIGSTOP)
+        self._signal_children(signal.SIGSTOP)
 
     def resume(self) -> None:
         assert self.pid is not None
+        self._signal_children(signal.SIGCONT)
         os.kill(self.pid, signal.SIGCONT)
 
     def restart(self) -> None:
@@ -182,6 +186,11 @@ class Server:
     def log_tail(self, lines: int = 25) -> str:
         tail = "\n".join("  | " + line for line in self.log_text().splitlines()[-lines:])
         return f"  the end of {self.log}:\n{tail}"
+
+    def _signal_children(self, number: signal.Signals) -> None:
+        for child in _children(self.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, number)
 
     def _remember(self) -> None:
         draft = self._record.with_suffix(".new")

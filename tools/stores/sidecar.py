@@ -19,8 +19,8 @@ class Sidecar(Server):
     """`variables` are its APEX_* settings; those of the caller's own environment are not passed on."""
 
     name = "apex"
-    ready_seconds = 30.0
-    stop_seconds = 20.0
+    ready_seconds = 60.0
+    stop_seconds = 60.0
 
     def __init__(
         self, directory: pathlib.Path, variables: Mapping[str, str], *, config: pathlib.Path | None = None
@@ -33,7 +33,7 @@ class Sidecar(Server):
     def http(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def get(self, path: str, timeout: float = 5) -> tuple[int, str]:
+    def get(self, path: str, timeout: float = 30) -> tuple[int, str]:
         """Status and body of an HTTP GET; (0, reason) when nothing answers."""
         try:
             with urllib.request.urlopen(self.http + path, timeout=timeout) as answer:

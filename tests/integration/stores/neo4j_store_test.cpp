@@ -18,7 +18,7 @@ namespace {
 
 using ::testing::HasSubstr;
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(20)); }
+Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
 
 std::string FromEnvironment(const char* name) {
   const char* value = std::getenv(name);

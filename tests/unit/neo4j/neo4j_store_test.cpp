@@ -16,7 +16,7 @@ constexpr std::string_view kDivisionByZero = "Neo.ClientError.Statement.Arithmet
 /// LockPipeline, CheckEpoch and the one statement of a row without relationships.
 constexpr int kStatements = 3;
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(5)); }
+Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
 
 MappingPtr Authors() {
   auto mapping = std::make_shared<TableMapping>();

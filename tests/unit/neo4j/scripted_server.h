@@ -151,7 +151,7 @@ class ScriptedServer {
 
   Result<std::unique_ptr<BoltConnection>> Open(Uri uri) const {
     return BoltConnection::Open(uri.address, uri, {"neo4j", "secret"},
-                                Deadline::After(std::chrono::seconds(5)));
+                                Deadline::After(std::chrono::seconds(60)));
   }
 
  private:

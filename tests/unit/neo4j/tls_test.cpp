@@ -27,7 +27,7 @@ using ::testing::HasSubstr;
 using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
 
-Deadline Soon() { return Deadline::After(std::chrono::seconds(10)); }
+Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
 
 /// A certificate that signs itself and stands for `names`, in OpenSSL's notation.
 Certificate SelfSigned(EVP_PKEY* key, const char* names) {
