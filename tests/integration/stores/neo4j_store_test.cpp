@@ -17,6 +17,7 @@ namespace apex::neo4j {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
 
@@ -446,6 +447,20 @@ TEST_F(Neo4jStoreTest, NamesColumnAndRowOfAValueNeo4jCannotHoldAndWritesNothing)
   EXPECT_EQ(status.error().native_code, kUnencodable);
   EXPECT_THAT(status.error().message, HasSubstr("column due of row [2] of public.dated"));
   EXPECT_EQ(Query("MATCH (n:@Dated) RETURN n.id"), "");
+}
+
+TEST_F(Neo4jStoreTest, MakesAConstraintAnewWhoseIndexWasLeftBehindAlone) {
+  const std::string show =
+      "SHOW CONSTRAINTS YIELD name, labelsOrTypes WHERE labelsOrTypes = ['@Author'] RETURN name";
+  const std::string shown = Query(show);
+  const std::string name = shown.substr(1, shown.size() - 2);
+  ASSERT_THAT(name, StartsWith("constraint_"));
+  EXPECT_EQ(Query("DROP CONSTRAINT " + name), "");
+  // An index in its own right cannot be had on what a constraint is to cover; the name is what
+  // stays in the way.
+  EXPECT_EQ(Query("CREATE INDEX " + name + " FOR (n:@Elsewhere) ON (n.id)"), "");
+  Prepare({author_});
+  EXPECT_EQ(Query(show), shown);
 }
 
 TEST_F(Neo4jStoreTest, StaysUsableAfterARowTheServerRefuses) {

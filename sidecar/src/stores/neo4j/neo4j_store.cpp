@@ -60,6 +60,17 @@ Status CheckCounts(std::span<const Statement> statements, const TransactionOutco
   return {};
 }
 
+constexpr std::string_view kIndexNameTaken = "Neo.ClientError.Schema.IndexWithNameAlreadyExists";
+// What Neo4j calls a constraint that was made without a name, and its index.
+constexpr std::string_view kGeneratedName = "constraint_";
+
+/// The 'name' in a message of the server; empty when there is none.
+std::string QuotedName(std::string_view message) {
+  const size_t from = message.find('\'');
+  const size_t to = message.rfind('\'');
+  return from == to ? "" : std::string(message.substr(from + 1, to - from - 1));
+}
+
 }  // namespace
 
 Neo4jStore::Neo4jStore(Options options) : database_(options.database) {
@@ -79,7 +90,7 @@ Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
     for (std::string& statement : SchemaOf(*mapping)) schema.insert(std::move(statement));
   }
   for (const std::string& statement : schema) {
-    if (Status status = RunAlone(statement, "prepare", deadline); !status.ok()) return status;
+    if (Status status = MakeSchema(statement, deadline); !status.ok()) return status;
   }
   // An index that is still being filled would be passed over by the planner.
   const auto seconds = std::chrono::ceil<std::chrono::seconds>(deadline.remaining()).count();
@@ -179,6 +190,18 @@ Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_
     if (!again) return *std::move(outcome.error);
     std::this_thread::sleep_for(pause);
   }
+}
+
+/// Neo4j builds a constraint's index first and may keep it when the client goes in between; from
+/// then on the constraint cannot be made. An index that belongs to a constraint it does not drop.
+Status Neo4jStore::MakeSchema(std::string_view statement, Deadline deadline) {
+  Status made = RunAlone(statement, "prepare", deadline);
+  if (made.ok() || made.error().native_code != kIndexNameTaken) return made;
+  const std::string orphan = QuotedName(made.error().message);
+  if (!orphan.starts_with(kGeneratedName)) return made;
+  const std::string drop = "DROP INDEX " + Quote(orphan) + " IF EXISTS";
+  if (Status dropped = RunAlone(drop, "prepare", deadline); !dropped.ok()) return dropped;
+  return RunAlone(statement, "prepare", deadline);
 }
 
 Status Neo4jStore::RunAlone(std::string_view cypher, std::string_view operation,

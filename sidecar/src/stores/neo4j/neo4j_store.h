@@ -54,6 +54,7 @@ class Neo4jStore : public TargetStore {
   /// Runs the statements, the second of which guards the epoch; deadlocks are tried again.
   Status RunFenced(std::span<const Statement> statements, std::string_view operation,
                    Deadline deadline);
+  Status MakeSchema(std::string_view statement, Deadline deadline);
   Status RunAlone(std::string_view cypher, std::string_view operation, Deadline deadline);
 
   std::string database_;
