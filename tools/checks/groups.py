@@ -105,6 +105,16 @@ def integration(label: str = "integration", environment: Mapping[str, str] | Non
     return _pytest(label, "tests/integration", environment or {})
 
 
+def wakeup(label: str, environment: Mapping[str, str]) -> list[Result]:
+    """The part of the integration tests that looks into the server alone, on the one that PG_CONFIG names."""
+    return _pytest(label, "tests/integration/test_wakeup.py", environment)
+
+
+def faults(environment: Mapping[str, str]) -> list[Result]:
+    """pytest over tests/faults: an ERROR wherever one could be raised."""
+    return _pytest("faults", "tests/faults", environment)
+
+
 def containers(environment: Mapping[str, str]) -> list[Result]:
     """pytest over tests/containers: the images, and what runs in them."""
     return _pytest("containers", "tests/containers", environment)

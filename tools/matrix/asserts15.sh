@@ -21,5 +21,7 @@ cd source
 # Without what the tests have no use for, so that nothing has to be installed for it.
 ./configure -q --prefix="$prefix" --enable-cassert --enable-debug --without-icu --without-readline --without-zlib \
   CC='ccache gcc' CXX='ccache g++' CFLAGS='-O1 -g1'
+# PostgreSQL makes its generated headers when its make is the outermost one.
+unset MAKELEVEL MAKEFLAGS MFLAGS
 make -s -j "$(nproc)" install
 make -s -C src/test/isolation install

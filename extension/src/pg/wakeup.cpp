@@ -183,8 +183,8 @@ WakeSlot* FindWakeSlot(Oid database) {
 // look would be for nothing.
 //
 // A writer comes by here in the middle of its transaction, and must not fail for want of a wake-up.
-// Whatever raises does so while AddinShmemInitLock is held, and holds nothing else, so that it can
-// be caught without a subtransaction.
+// Whatever raises here holds AddinShmemInitLock at most, so that it can be caught without a
+// subtransaction.
 bool AttachWakeTable() {
   static bool looked = false;
   if (wake_table != nullptr || looked) return wake_table != nullptr;
@@ -197,9 +197,11 @@ bool AttachWakeTable() {
   {
     MemoryContextSwitchTo(context);
     FlushErrorState();
-    // The error forgot what held interrupts: the lock, and whoever called.
-    InterruptHoldoffCount = interrupts_held + 1;
-    LWLockRelease(AddinShmemInitLock);
+    InterruptHoldoffCount = interrupts_held;  // An ERROR forgets who held them.
+    if (LWLockHeldByMe(AddinShmemInitLock)) {
+      HOLD_INTERRUPTS();  // As the lock did.
+      LWLockRelease(AddinShmemInitLock);
+    }
   }
   PG_END_TRY();
   return wake_table != nullptr;
