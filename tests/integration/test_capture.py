@@ -111,6 +111,32 @@ def test_what_logical_replication_copies_and_applies_is_captured(replicated: tup
     ]
 
 
+# ---- Partitions ----
+
+
+@pytest.mark.parametrize("command", ["ALTER TABLE visit DETACH PARTITION visit_1", "DROP TABLE visit_1"])
+def test_a_partition_goes_only_when_its_last_writer_has_and_takes_that_row_too(databases: Databases, command: str) -> None:
+    session = databases.make(
+        "CREATE TABLE visit (id int PRIMARY KEY, note text) PARTITION BY RANGE (id)",
+        "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (1) TO (10)",
+        "SELECT apex.attach('visit', apex.graph('Visit', ARRAY['note']))",
+        "INSERT INTO visit VALUES (1, 'there')",
+    )
+    writer, mover = (databases.cluster.connect(session.info.dbname) for _ in range(2))
+    with writer, mover:
+        with writer.transaction():
+            writer.execute("INSERT INTO visit VALUES (2, 'late')")
+            writer.execute("UPDATE visit SET note = 'changed' WHERE id = 1")
+            moving = threading.Thread(target=mover.execute, args=[command])
+            moving.start()
+            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND pid = %s"
+            wait_until(lambda: session.execute(waiting, [mover.info.backend_pid]).fetchone() == (1,))
+            writer.execute("INSERT INTO visit VALUES (3, 'later still')")
+        moving.join()
+    last = {key[0]: (op, after) for op, key, after in events(session)}
+    assert last == {1: ("D", None), 2: ("D", None), 3: ("D", None)}
+
+
 # ---- Encodings ----
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 from reader import Reader
+from world import wait_until
 
 from stores import Postgres, runtime_directory
 from stores.ports import free_port
@@ -65,6 +66,12 @@ def events(session: psycopg.Connection, after_seq: int = 0) -> list[tuple]:
 
 def newest(session: psycopg.Connection) -> int:
     return session.execute("SELECT coalesce(pg_sequence_last_value('apex.outbox_seq'), 0)").fetchone()[0]
+
+
+def sent_anew(session: psycopg.Connection) -> list[str]:
+    """The tables of which every row is to be sent."""
+    found = session.execute("SELECT relation::text FROM apex.backfill_progress WHERE finished_at IS NULL ORDER BY 1").fetchall()
+    return [name for (name,) in found]
 
 
 def park(reader: Reader, event) -> str:  # noqa: ANN001
@@ -215,10 +222,15 @@ def test_a_restored_database_is_another_history_in_which_nothing_is_stuck(databa
     copy, file = databases.make(), str(tmp_path / "dump")
     run("pg_dump", "--file", file, databases.dsn(name))
     run("psql", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", file, databases.dsn(copy))
-    for pipeline, keys in [("default", [["b"], ["a"], ["2022-02-02", 1]]), ("odd", [[1]])]:
+    for pipeline, keys, tables in [
+        ("default", [["b"], ["a"], ["2022-02-02", 1]], ["book", "visit", "writer"]),
+        ("odd", [[1]], ['"Odd Name"', "book", "visit", "writer"]),
+    ]:
         reader = Reader(databases.dsn(copy), name="elsewhere", pipeline=pipeline)
         reader.pg.execute("UPDATE apex.pipeline SET heartbeat = '-infinity'")
         assert reader.lead().another_history
+        with databases.connect(copy) as restored:
+            assert sent_anew(restored) == tables
         if pipeline == "default":
             with databases.connect(copy) as restored:
                 restored.execute(CHANGES)
@@ -368,11 +380,14 @@ def test_a_point_in_time_recovery_loses_no_pending_change_and_hides_none_behind_
     recovered.start()
     try:
         with recovered.connect() as session:
+            # It answers as a standby until it has come to its end.
+            wait_until(lambda: session.execute("SELECT NOT pg_is_in_recovery()").fetchone() == (True,))
             assert kept(session) == before
             assert session.execute("SELECT count(*) FROM writer").fetchone() == (1,)
             successor = Reader(recovered.dsn)
             led = successor.lead()
             assert led.another_history and led.epoch > reader.epoch + 1_000_000
+            assert sent_anew(session) == ["book", "visit", "writer"]
             session.execute("INSERT INTO writer VALUES (100, 'not the one the stores have')")
             batch = successor.batch()
             # What was pending comes, what was delivered does not, and the new row outdoes the lost one of its key.
@@ -401,7 +416,7 @@ def test_pg_upgrade_keeps_mappings_failed_sagas_and_pending_changes(own_cluster:
         session.execute(f"ALTER ROLE postgres PASSWORD '{upgraded.password}'")
     own_cluster.stop()
     run(
-        *upgraded._as_user,
+        *upgraded.as_user,
         str(upgraded.bin / "pg_upgrade"),
         *("--old-bindir", str(own_cluster.bin), "--old-datadir", str(own_cluster.data), "--old-port", str(free_port())),
         *("--new-bindir", str(upgraded.bin), "--new-datadir", str(upgraded.data), "--new-port", str(free_port())),
@@ -418,6 +433,7 @@ def test_pg_upgrade_keeps_mappings_failed_sagas_and_pending_changes(own_cluster:
             successor = Reader(upgraded.dsn, name="upgraded")
             led = successor.lead()
             assert led.another_history and led.epoch > reader.epoch + 1_000_000
+            assert sent_anew(session) == ["book", "visit", "writer"]
             session.execute("INSERT INTO writer VALUES (2, 'after the upgrade')")
             batch = successor.batch()
             # Where the cursor stood means nothing here, so that delivered changes come again; each is a state.
