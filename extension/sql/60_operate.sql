@@ -113,6 +113,16 @@ COMMENT ON FUNCTION apex.status() IS
   'How things stand: {"outbox_bytes": [size of each slot], "pipelines": [{pipeline, leader, epoch, heartbeat_age_seconds, backlog (events still to deliver, counted up to 100000), oldest_event_age_seconds, compensating, parked, compensation_failed (sagas), backfills ({table, rows_sent, rows_expected, rows_held, rows_per_second, started_at, finished_at} of each tables last one), tables}]}. Leader and ages are null when there is none.';
 REVOKE ALL ON FUNCTION apex.status() FROM PUBLIC;
 
+-- A timeline of zero is nobody's, so that the next leader finds itself in another history of the same cluster.
+CREATE FUNCTION apex.restored() RETURNS void
+  LANGUAGE sql SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  UPDATE apex.pipeline SET timeline = 0, epoch = epoch + 1, heartbeat = '-infinity';
+END;
+COMMENT ON FUNCTION apex.restored() IS
+  'Says that this cluster was put back to an earlier state in a way that PostgreSQL does not notice, such as a snapshot of the disk: versions jump ahead of what the stores may hold, and every table is sent anew. To be called by the extension''s owner before anything is written.';
+REVOKE ALL ON FUNCTION apex.restored() FROM PUBLIC;
+
 CREATE FUNCTION apex.grant_sidecar(role regrole) RETURNS void
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$

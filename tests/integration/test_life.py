@@ -401,6 +401,34 @@ def test_a_point_in_time_recovery_loses_no_pending_change_and_hides_none_behind_
         recovered.remove()
 
 
+def test_a_cluster_put_back_to_a_snapshot_of_its_disk_is_another_history_once_that_is_said(own_cluster: Postgres) -> None:
+    reader = Reader(own_cluster.dsn)
+    epoch = reader.lead().epoch
+    reader.pg.close()
+    own_cluster.stop()
+    snapshot = copy_data(own_cluster, "life-snapshot")
+    own_cluster.start()
+    with own_cluster.connect() as session:
+        session.execute("INSERT INTO writer SELECT n, 'lost' FROM generate_series(100, 200) n")
+        lost = newest(session)
+    restored = copy_cluster(own_cluster, snapshot)
+    restored.start()
+    try:
+        with restored.connect() as session:
+            session.execute("SELECT apex.restored()")
+            successor = Reader(restored.dsn)
+            led = successor.lead()
+            assert led.another_history and led.epoch > epoch + 1_000_000
+            assert sent_anew(session) == ["book", "visit", "writer"]
+            session.execute("INSERT INTO writer VALUES (100, 'not the one the stores have')")
+            assert [event.key for event in successor.batch()] == [[1], ["a"], ["2022-02-02", 1], [100]]
+            assert newest(session) > lost + ANOTHER_HISTORY // 2
+            assert not successor.lead().another_history
+            successor.pg.close()
+    finally:
+        restored.remove()
+
+
 def test_pg_upgrade_keeps_mappings_failed_sagas_and_pending_changes(own_cluster: Postgres) -> None:
     reader = Reader(own_cluster.dsn)
     reader.lead()

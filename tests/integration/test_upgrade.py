@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from stores import Postgres, runtime_directory
+from stores import SIDECAR_ROLE, Postgres, runtime_directory
 from stores.paths import ROOT
 
 RELEASED = sorted(
@@ -151,3 +151,24 @@ def test_an_upgrade_keeps_mappings_cursors_and_failed_sagas_and_goes_on_capturin
     assert after == before
     session.execute("INSERT INTO documents VALUES (2, 'after the upgrade', '{1,2}')")
     assert session.execute("SELECT op, key, after FROM apex.outbox").fetchall() == [("I", [2], {"id": 2, "title": "after the upgrade"})]
+
+
+@pytest.mark.parametrize("version", RELEASED)
+def test_an_upgrade_leaves_the_sidecars_rights_in_dumps_and_a_second_grant_gives_those_of_now(
+    session: psycopg.Connection, version: str
+) -> None:
+    session.execute(f"CREATE EXTENSION apex_saga VERSION '{version}'")
+    session.execute(f"SELECT apex.grant_sidecar('{SIDECAR_ROLE}')")
+    session.execute("ALTER EXTENSION apex_saga UPDATE")
+    # A dump has the rights that differ from these.
+    taken = "SELECT objoid::regproc::text FROM pg_init_privs WHERE initprivs::text LIKE %s"
+    assert session.execute(taken, [f"%{SIDECAR_ROLE}%"]).fetchall() == []
+    lead = "SELECT has_function_privilege(%s, 'apex.lead(text, text, int)', 'EXECUTE')"
+    assert session.execute(lead, [SIDECAR_ROLE]).fetchone() == (True,)
+    session.execute(f"SELECT apex.grant_sidecar('{SIDECAR_ROLE}')")
+    session.execute(f"SET ROLE {SIDECAR_ROLE}")
+    epoch = session.execute("SELECT epoch FROM apex.lead('default', 'upgraded', 1500)").fetchone()[0]
+    assert session.execute("SELECT * FROM apex.read_piece('default', %s, 0, 10)", [epoch]).fetchall() == []
+    session.execute("SELECT * FROM apex.backfill_step('default', %s, 10)", [epoch])
+    assert session.execute("SELECT count(*) FROM apex.outbox").fetchone() == (0,)
+    session.execute("RESET ROLE")

@@ -32,6 +32,8 @@ CREATE INDEX ON apex.backfill_held (relation, looked_at);
 
 -- [the functions of this version]
 
+GRANT EXECUTE ON FUNCTION apex.capture() TO PUBLIC;
+
 -- Columns that were renamed under the old version.
 UPDATE apex.mapping m SET spec = apex.with_present_names(m.relation, m.spec)
  WHERE m.active AND m.spec <> apex.with_present_names(m.relation, m.spec);
