@@ -1,0 +1,3 @@
+DROP INDEX CONCURRENTLY IF EXISTS structured_data_uuid_idx;
+DROP INDEX CONCURRENTLY IF EXISTS chunks_uuid_idx;
+DROP INDEX CONCURRENTLY IF EXISTS documents_uuid_idx;

@@ -1,0 +1,4 @@
+BEGIN;
+DROP TABLE IF EXISTS recalls;
+DROP FUNCTION IF EXISTS add_recalls_month(date);
+COMMIT;
