@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep check-matrix check-containers bench bench-extension bench-extension-instructions tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers bench bench-extension bench-extension-instructions tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-28s %s\n", $$1, $$2}' Makefile
@@ -43,6 +43,10 @@ check-deep: setup ## check, then clang-tidy, the sanitizers and the long forms o
 check-matrix: setup ## Tests the extension on PostgreSQL 15, 17 and 18; with ASSERTS=1 on a 15 that checks assertions too; needs root
 	@tools/setup.sh tools/packages-matrix.txt
 	@$(PYTHON) tools/check_matrix.py $(if $(ASSERTS),--asserts)
+
+sim: setup ## Runs the simulator: RUNS=2000 seeds from SEED=1 on
+	@tools/build.sh $(RELEASE) unit_sim >/dev/null
+	@APEX_SIM_RUNS=$(or $(RUNS),2000) APEX_SIM_SEED=$(or $(SEED),1) APEX_SIM_FIGURES=1 $(RELEASE)/unit_sim --gtest_brief=1 --gtest_filter='SimulationTest.KeepsItsPromises'
 
 check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
 	@tools/setup.sh tools/packages-containers.txt

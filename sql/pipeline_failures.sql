@@ -109,6 +109,21 @@ DELETE FROM apex.saga WHERE pipeline = 'regress_failures';
 SELECT key, accepted, length(accepted_embedding) FROM apex.record_failure('regress_failures', :epoch, pg_temp.failure('05'));
 SELECT pg_temp.close(:epoch);
 
+-- A row that was only sent again is left as it is: no version of it is undone. What changed it after that knows what was before.
+INSERT INTO failing VALUES (7, 'seven', '{1,2}');
+SELECT pg_temp.read(:epoch);
+SELECT pg_temp.close(:epoch);
+SELECT apex.refresh('failing', '7') > 0 AS sent;
+SELECT pg_temp.read(:epoch);
+SELECT key, accepted, accepted_seq = failed_seq AS left_alone FROM apex.record_failure('regress_failures', :epoch, pg_temp.failure('07'));
+SELECT apex.settle_failure('regress_failures', :epoch, '01890a5d-ac96-774b-bcce-b302099a8007', 'parked');
+SELECT pg_temp.close(:epoch);
+UPDATE failing SET title = 'seven again' WHERE id = 7;
+SELECT pg_temp.read(:epoch);
+SELECT key, accepted, length(accepted_embedding) AS embedding_bytes, accepted_seq = failed_seq AS left_alone
+  FROM apex.record_failure('regress_failures', :epoch, pg_temp.failure('08'));
+SELECT pg_temp.close(:epoch);
+
 -- A leader that was replaced is refused.
 \set VERBOSITY sqlstate
 SELECT apex.settle_failure('regress_failures', 0, '01890a5d-ac96-774b-bcce-b302099a8005', 'parked');

@@ -476,15 +476,20 @@ BEGIN
 
     -- The image that was accepted is the one before the row's oldest event; a row that is parked already brings the one
     -- from before its first failure, and its version, since a store that could not be put back holds a later one. An old
-    -- embedding that is there but empty stands for none.
+    -- embedding that is there but empty stands for none. A row that was only refreshed is left as it is, at no version that
+    -- could be undone: it was no change, and what the stores held before it is not known.
     INSERT INTO apex.saga_row AS parked
-    SELECT saga_id, r.relation::regclass, r.key, r.mapping, r.failed_seq, r.first_seq - 1, e.before,
+    SELECT saga_id, r.relation::regclass, r.key, r.mapping, r.failed_seq, CASE e.op WHEN 'R' THEN r.failed_seq ELSE r.first_seq - 1 END, e.before,
            CASE WHEN e.before IS NOT NULL THEN nullif(coalesce(e.old_embedding, e.embedding), ''::bytea) END
       FROM jsonb_to_recordset(record_failure.saga -> 'rows')
              AS r(relation oid, key jsonb, mapping int, failed_seq bigint, first_seq bigint, oldest_seq bigint)
       LEFT JOIN apex.saga_event e ON e.seq = r.oldest_seq
     ON CONFLICT (relation, key) DO UPDATE
-      SET saga = excluded.saga, mapping = excluded.mapping, failed_seq = excluded.failed_seq;
+      SET saga = excluded.saga, mapping = excluded.mapping, failed_seq = excluded.failed_seq,
+          accepted_seq = CASE WHEN parked.accepted_seq < parked.failed_seq THEN parked.accepted_seq ELSE excluded.accepted_seq END,
+          accepted = CASE WHEN parked.accepted_seq < parked.failed_seq THEN parked.accepted ELSE excluded.accepted END,
+          accepted_embedding = CASE WHEN parked.accepted_seq < parked.failed_seq THEN parked.accepted_embedding
+                                    ELSE excluded.accepted_embedding END;
     PERFORM apex.delete_empty_sagas(record_failure.pipeline);
   END IF;
   RETURN QUERY SELECT * FROM apex.undo_rows(saga_id);

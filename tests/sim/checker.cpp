@@ -9,33 +9,13 @@ bool Simulation::Quiet() const {
   const bool compensating = std::any_of(
       postgres_.sagas().begin(), postgres_.sagas().end(),
       [](const auto& saga) { return saga.second.state == SimPostgres::SagaState::kCompensating; });
-  return !writing_ && scheduler_.now() >= calm_from_ && deadlines_over_ && asleep_ &&
-         postgres_.everything_delivered() && engine_->unsettled_changes() == 0 &&
-         engine_->active_sagas() == 0 && !compensating;
-}
-
-/// Nobody is parked for another's fault: some row of the group is really refused, in its newest
-/// image.
-void Simulation::CheckBlame(const FailureRecord& record) {
-  if (record.error_type == "gave_up") return;
-  std::map<RowId, std::vector<ChangePtr>> rows;
-  for (int64_t seq : record.events) rows[changes_.at(seq)->row].push_back(changes_.at(seq));
-  for (const auto& [row, changes] : rows) {
-    ChangePtr newest = changes.back();
-    for (const ChangePtr& change : changes) {
-      if (change->seq > newest->seq) newest = change;
-    }
-    for (const ChangePtr& change : changes) {
-      if (change->xid == newest->xid && change->command > newest->command) newest = change;
-    }
-    if (!newest->capture_error.empty()) return;
-    for (Store store : kTargets) {
-      if (newest->after && Names(*newest->mapping, store) && RefusedBy(*newest->after, store))
-        return;
-    }
-  }
-  violations_.Add("E4: saga " + record.id + " is blamed by " + record.failed_step +
-                  " and none of its rows is at fault");
+  const bool nobody_else = std::all_of(
+      replicas_.begin(), replicas_.end() - 1,
+      [](const std::unique_ptr<Replica>& replica) { return replica->gone(); });
+  const Replica& leader = *replicas_.back();
+  return !writing_ && scheduler_.now() >= Time{kStormMs} && nobody_else && !leader.gone() &&
+         !leader.paused() && leader.sure() && leader.at_rest() &&
+         postgres_.everything_delivered() && !compensating;
 }
 
 void Simulation::CheckStores() {
@@ -62,13 +42,15 @@ void Simulation::CheckStores() {
 void Simulation::CheckRow(Store store, const RowId& row, const SimPostgres::Truth& truth) {
   auto parked = postgres_.saga_rows().find(row);
   const bool is_parked = parked != postgres_.saga_rows().end();
-  if (is_parked && postgres_.sagas().at(parked->second.saga).state ==
-                       SimPostgres::SagaState::kCompensationFailed)
+  if (is_parked && (parked->second.left_alone() ||
+                    postgres_.sagas().at(parked->second.saga).state ==
+                        SimPostgres::SagaState::kCompensationFailed))
     return;
   const std::optional<std::string> expected =
       HeldBy(store, is_parked ? parked->second.accepted : truth.image);
   const SimStore::Held* held = targets_.at(store).store->Find(row);
-  const bool missing_entry = store == Store::kRedis && !held && (is_parked || counts_.crashes > 0);
+  const bool evicted_again = counts_.doubts > 0;
+  const bool missing_entry = store == Store::kRedis && !held && (is_parked || evicted_again);
   const std::optional<std::string> found = held ? std::optional(held->image) : std::nullopt;
   if (found != expected && !missing_entry) {
     violations_.Add(std::string(is_parked ? "G3: parked row " : "G1: row ") + Text(row) + " is " +

@@ -11,13 +11,14 @@ constexpr uint32_t kEntities = 3;
 constexpr uint32_t kNotes = 4;
 constexpr int64_t kOpenTransactionsMax = 4;
 
-MappingPtr Mapping(uint32_t relation, const std::set<Store>& stores) {
+MappingPtr Mapping(uint32_t relation, const std::set<Store>& stores, bool revert) {
   auto mapping = std::make_shared<TableMapping>();
   mapping->id = static_cast<int32_t>(relation);
   mapping->relation = relation;
   if (stores.contains(Store::kNeo4j)) mapping->node = NodeMapping{};
   if (stores.contains(Store::kQdrant)) mapping->vector = VectorMapping{};
   if (stores.contains(Store::kRedis)) mapping->cache = CacheMapping{};
+  if (revert) mapping->on_failure = "revert";
   return mapping;
 }
 
@@ -28,13 +29,16 @@ RowId Row(uint32_t relation, int64_t key) { return {relation, "[" + std::to_stri
 SimPostgres::SimPostgres(const SimOptions& options, Dice& dice, SimCounts& counts,
                          Violations& violations)
     : options_(options), dice_(dice), counts_(counts), violations_(violations) {
-  mappings_[kDocuments] = Mapping(kDocuments, {Store::kNeo4j, Store::kQdrant, Store::kRedis});
-  mappings_[kChunks] = Mapping(kChunks, {Store::kNeo4j, Store::kQdrant});
-  mappings_[kEntities] = Mapping(kEntities, {Store::kNeo4j});
-  mappings_[kNotes] = Mapping(kNotes, {Store::kQdrant, Store::kRedis});
+  const bool revert = dice_.Chance(30);
+  mappings_[kDocuments] =
+      Mapping(kDocuments, {Store::kNeo4j, Store::kQdrant, Store::kRedis}, revert);
+  mappings_[kChunks] = Mapping(kChunks, {Store::kNeo4j, Store::kQdrant}, revert);
+  mappings_[kEntities] = Mapping(kEntities, {Store::kNeo4j}, dice_.Chance(30));
+  mappings_[kNotes] = Mapping(kNotes, {Store::kQdrant, Store::kRedis}, false);
 }
 
 void SimPostgres::WriteSomething() {
+  if (dice_.Chance(4)) RefreshSomething();
   if (open_.empty() ||
       (static_cast<int64_t>(open_.size()) < kOpenTransactionsMax && dice_.Chance(30))) {
     open_.push_back({next_xid_++, 0, {}, {}});
@@ -54,10 +58,7 @@ void SimPostgres::CommitEverything() {
 void SimPostgres::WriteRow(Transaction& transaction) {
   const auto relation = static_cast<uint32_t>(dice_.Between(kDocuments, kNotes));
   const RowId row = Row(relation, dice_.Between(0, relation == kChunks ? 7 : 3));
-  for (const Transaction& other : open_) {
-    if (&other != &transaction && other.rows.contains(row))
-      return;  // It would wait for the row's lock.
-  }
+  if (IsLocked(row, &transaction)) return;  // It would wait.
   auto [mine, fresh] = transaction.rows.try_emplace(row, truth_[row]);
   Truth& now = mine->second;
   now.mapping = mappings_.at(relation);
@@ -87,6 +88,37 @@ void SimPostgres::WriteRow(Transaction& transaction) {
   }
   now.seq = next_seq_++;
   transaction.changes.push_back(Capture(transaction, row, now.seq, before, now));
+}
+
+bool SimPostgres::IsLocked(const RowId& row, const Transaction* by_other_than) const {
+  return std::any_of(open_.begin(), open_.end(), [&](const Transaction& each) {
+    return &each != by_other_than && each.rows.contains(row);
+  });
+}
+
+/// Some row is sent as it is now (E7): read and given its version in one transaction, under its
+/// lock.
+void SimPostgres::RefreshSomething() {
+  if (truth_.empty()) return;
+  const auto chosen =
+      std::next(truth_.begin(), dice_.Between(0, static_cast<int64_t>(truth_.size()) - 1));
+  const RowId& row = chosen->first;
+  if (!chosen->second.mapping || IsLocked(row, nullptr)) return;
+  Truth read = chosen->second;
+  if (options_.flaw == Flaw::kOldImageRefreshed) {
+    const auto [early, fresh] = read_too_early_.try_emplace(row, read);
+    if (fresh) return;
+    read = early->second;
+    read_too_early_.erase(early);
+  }
+  ++counts_.refreshes;
+  Transaction transaction{next_xid_++, 1, {}, {}};
+  const int64_t seq = next_seq_++;
+  ChangePtr captured = Capture(transaction, row, seq, Truth{}, read);
+  auto change = std::make_shared<Change>(*captured);
+  change->op = read.image ? Operation::kRefresh : Operation::kDelete;
+  chosen->second.seq = seq;
+  pending_.emplace(seq, std::move(change));
 }
 
 SimPostgres::Truth SimPostgres::NewImage(const Truth& before) {
@@ -134,7 +166,7 @@ Leadership SimPostgres::Lead() {
   leadership.epoch = ++epoch_;
   leadership.system_identifier = "7001";
   for (const auto& [id, saga] : sagas_) {
-    if (saga.state != SagaState::kCompensating) continue;
+    if (saga.state != SagaState::kCompensating || options_.flaw == Flaw::kNotResumed) continue;
     RecordedFailure found{
         id, saga.record.steps, saga.record.failed_step, saga.record.error_type, {}};
     for (const auto& [row, at] : saga_rows_) {
@@ -183,11 +215,23 @@ std::vector<RowUndo> SimPostgres::RecordFailure(const FailureRecord& record) {
   std::vector<RowUndo> undos;
   for (const FailureRecord::Row& row : record.rows) {
     const ChangePtr& oldest = batch_.at(row.oldest_seq);
-    SagaRow written{record.id,      row.failed_seq,  row.first_seq - 1,
-                    oldest->before, oldest->mapping, {}};
+    const bool refreshed = oldest->op == Operation::kRefresh;
+    SagaRow written{record.id,
+                    row.failed_seq,
+                    refreshed ? row.failed_seq : row.first_seq - 1,
+                    oldest->before,
+                    oldest->mapping,
+                    {},
+                    {}};
+    for (const int64_t seq : record.events) {
+      const ChangePtr& change = batch_.at(seq);
+      if (change->row == row.row) written.changes.push_back(change);
+    }
     auto parked = saga_rows_.find(row.row);
     if (parked != saga_rows_.end()) {
-      if (!row.carried_forward || options_.flaw == Flaw::kParkedImageAlwaysHandedOn) {
+      const bool hands_on =
+          !row.carried_forward || options_.flaw == Flaw::kParkedImageAlwaysHandedOn;
+      if (hands_on && !parked->second.left_alone()) {
         written.accepted = parked->second.accepted;
         written.accepted_seq = parked->second.accepted_seq;
       }
@@ -218,11 +262,52 @@ void SimPostgres::SettleFailure(const std::string& saga, FailureState state) {
   const bool failed = state == FailureState::kCompensationFailed;
   if (failed) ++counts_.compensation_failed;
   sagas_.at(saga).state = failed ? SagaState::kCompensationFailed : SagaState::kParked;
+  if (!failed) Revert(saga);
+}
+
+/// All rows of a saga whose tables want it are put back, or none (E8).
+void SimPostgres::Revert(const std::string& saga) {
+  std::vector<std::pair<RowId, SagaRow>> rows;
+  for (const auto& [row, at] : saga_rows_) {
+    if (at.saga == saga) rows.emplace_back(row, at);
+  }
+  const bool may = std::all_of(rows.begin(), rows.end(),
+                               [this](const auto& row) { return MayRevert(row.first, row.second); });
+  if (!may) return;
+  ++counts_.reverted;
+  Transaction transaction{next_xid_++, 0, {}, {}};
+  for (const auto& [row, parked] : rows) {
+    const Truth before = truth_.at(row);
+    if (before.seq > parked.failed_seq) {
+      violations_.Add("E8: a revert of row " + Text(row) + " takes back version " +
+                      std::to_string(before.seq) + ", which has not failed");
+    }
+    if (before.image == parked.accepted) continue;
+    Truth after{parked.accepted, true, next_seq_++, before.mapping};
+    ++transaction.command;
+    transaction.changes.push_back(Capture(transaction, row, after.seq, before, after));
+    transaction.rows[row] = std::move(after);
+  }
+  Commit(transaction);
+}
+
+bool SimPostgres::MayRevert(const RowId& row, const SagaRow& parked) const {
+  if (parked.mapping->on_failure != "revert" || IsLocked(row, nullptr)) return false;
+  const auto unusable = [](const ChangePtr& change) {
+    return !change->capture_error.empty() || change->op == Operation::kRefresh;
+  };
+  if (std::any_of(parked.changes.begin(), parked.changes.end(), unusable)) return false;
+  const bool inserted =
+      std::any_of(parked.changes.begin(), parked.changes.end(),
+                  [](const ChangePtr& change) { return change->op == Operation::kInsert; });
+  if (!parked.accepted && !inserted) return false;
+  return options_.flaw == Flaw::kRevertOfAnything || truth_.at(row).seq == parked.failed_seq;
 }
 
 void SimPostgres::Checkpoint(const CheckpointRequest& request) {
   settled_ = std::max(settled_, request.settled_seq);
   for (const RowVersion& superseded : request.superseded) {
+    if (options_.flaw == Flaw::kNeverSuperseded) break;
     auto at = saga_rows_.find(superseded.row);
     if (at == saga_rows_.end() || at->second.failed_seq >= superseded.seq) continue;
     ++counts_.superseded;

@@ -34,6 +34,10 @@ class SimPostgres {
     std::optional<std::string> accepted;
     MappingPtr mapping;
     std::vector<std::string> images;
+    std::vector<ChangePtr> changes;
+
+    /// A refresh that failed: what the stores held before it is not known, and nothing was undone.
+    bool left_alone() const { return accepted_seq == failed_seq; }
   };
 
   enum class SagaState { kCompensating, kParked, kCompensationFailed };
@@ -52,6 +56,7 @@ class SimPostgres {
 
   // The leader's calls.
   Leadership Lead();
+  int64_t epoch() const { return epoch_; }
   bool batch_open() const { return batch_open_; }
   int64_t settled() const { return settled_; }
   int64_t handed_out() const { return handed_out_; }
@@ -79,11 +84,15 @@ class SimPostgres {
   };
 
   void WriteRow(Transaction& transaction);
+  bool IsLocked(const RowId& row, const Transaction* by_other_than) const;
+  void RefreshSomething();
   ChangePtr Capture(Transaction& transaction, const RowId& row, int64_t seq, const Truth& before,
                     const Truth& after);
   Truth NewImage(const Truth& before);
   void Commit(Transaction& transaction);
   void Leave(const RowId& row);
+  void Revert(const std::string& saga);
+  bool MayRevert(const RowId& row, const SagaRow& parked) const;
 
   const SimOptions& options_;
   Dice& dice_;
@@ -93,6 +102,7 @@ class SimPostgres {
   std::map<uint32_t, MappingPtr> mappings_;
   std::map<RowId, Truth> truth_;
   std::vector<Transaction> open_;
+  std::map<RowId, Truth> read_too_early_;  ///< What a flawed refresh will send.
   uint64_t next_xid_ = 100;
   int64_t next_seq_ = 1;
   int64_t next_image_ = 1;

@@ -5,8 +5,13 @@
 namespace apex::sim {
 
 SimStore::SimStore(Store store, const SimOptions& options, const SimPostgres& postgres, Dice& dice,
-                   Violations& violations)
-    : store_(store), options_(options), postgres_(postgres), dice_(dice), violations_(violations) {}
+                   SimCounts& counts, Violations& violations)
+    : store_(store),
+      options_(options),
+      postgres_(postgres),
+      dice_(dice),
+      counts_(counts),
+      violations_(violations) {}
 
 const SimStore::Held* SimStore::Find(const RowId& row) const {
   auto at = rows_.find(row);
@@ -17,50 +22,63 @@ StoreError SimStore::Error(ErrorKind kind, std::string_view code) const {
   return {store_, "request", kind, std::string(code), "simulated", std::nullopt};
 }
 
-Status SimStore::Execute(const Request& request, int64_t epoch, Fate fate, bool late) {
+Status SimStore::Execute(const Request& request, Turn turn, Fate fate, bool late) {
   if (fate == Fate::kUnavailable) return Error(ErrorKind::kTransient, "sim.unavailable");
-  if (fate == Fate::kLost) return Error(ErrorKind::kUnknownOutcome, "sim.timeout");
-  if (transactional() && epoch < fence_) return Error(ErrorKind::kPermanent, kFenced);
+  if (fate == Fate::kLost || fate == Fate::kLate)
+    return Error(ErrorKind::kUnknownOutcome, "sim.timeout");
+  if (Fences(turn)) return Error(ErrorKind::kPermanent, kFenced);
+  fence_ = std::max(fence_, turn);
   if (fate == Fate::kRefused) return Error(ErrorKind::kPermanent, "sim.read_only");
 
-  Status answer;
-  if (const auto* evict = std::get_if<saga::Evict>(&request)) {
-    for (const RowWrite& row : *evict->rows) rows_.erase(row.newest->row);
-  } else if (const auto* write = std::get_if<saga::Write>(&request)) {
-    const auto cut =
-        fate == Fate::kCutShort ? dice_.Between(0, static_cast<int64_t>(write->rows->size())) : -1;
-    answer = WriteRows(*write->rows, static_cast<size_t>(cut), late);
-  } else if (const auto* undo = std::get_if<saga::Undo>(&request)) {
-    const auto cut =
-        fate == Fate::kCutShort ? dice_.Between(0, static_cast<int64_t>(undo->rows->size())) : -1;
-    answer = UndoRows(*undo->rows, static_cast<size_t>(cut), late);
+  Status answer = Apply(request, fate, late);
+  if (fate == Fate::kArrivesTwice && !Fences(turn)) {
+    ++counts_.repeated_requests;
+    answer = Apply(request, fate, late);
+  }
+  if (fate == Fate::kShort && answer.ok()) {
+    ++counts_.short_answers;
+    if (options_.flaw != Flaw::kAcknowledgementIsProof)
+      return Error(ErrorKind::kUnknownOutcome, "sim.shortfall");
   }
   if (fate == Fate::kAnswerLost || fate == Fate::kCutShort)
     return Error(ErrorKind::kUnknownOutcome, "sim.timeout");
   return answer;
 }
 
-Status SimStore::WriteRows(const std::vector<RowWrite>& rows, size_t rows_max, bool late) {
-  const auto refused = std::find_if(rows.begin(), rows.end(), [this](const RowWrite& row) {
-    return Names(*row.newest->mapping, store_) && row.newest->after &&
-           RefusedBy(*row.newest->after, store_);
-  });
-  const auto refused_at = static_cast<size_t>(refused - rows.begin());
-  const size_t applied = std::min({rows.size(), rows_max, refused_at});
-  if (transactional() && applied < rows.size()) {
-    return refused == rows.end() ? Status() : Error(ErrorKind::kPermanent, "sim.refused");
-  }
-  for (size_t i = 0; i < applied; ++i) Apply(rows[i], late);
-  return refused == rows.end() ? Status() : Error(ErrorKind::kPermanent, "sim.refused");
+bool SimStore::Fences(Turn turn) const {
+  if (!transactional()) return false;
+  if (turn.epoch != fence_.epoch)
+    return turn.epoch < fence_.epoch && options_.flaw != Flaw::kNoEpochGuard;
+  return turn.number <= fence_.number && options_.flaw != Flaw::kNoTurnGuard;
 }
 
-Status SimStore::UndoRows(const std::vector<RowUndo>& rows, size_t rows_max, bool late) {
-  const auto refused = std::find_if(rows.begin(), rows.end(), [this](const RowUndo& undo) {
-    return Names(*undo.mapping, store_) && undo.accepted && UndoRefusedBy(*undo.accepted, store_);
-  });
-  const size_t applied =
-      std::min({rows.size(), rows_max, static_cast<size_t>(refused - rows.begin())});
-  if (!transactional() || applied == rows.size()) {
+Status SimStore::Apply(const Request& request, Fate fate, bool late) {
+  if (const auto* evict = std::get_if<saga::Evict>(&request)) {
+    for (const RowWrite& row : *evict->rows) rows_.erase(row.newest->row);
+  } else if (const auto* write = std::get_if<saga::Write>(&request)) {
+    return ApplyRows(*write->rows, fate, late, [this](const RowWrite& row) {
+      return Names(*row.newest->mapping, store_) && row.newest->after &&
+             RefusedBy(*row.newest->after, store_);
+    });
+  } else if (const auto* undo = std::get_if<saga::Undo>(&request)) {
+    return ApplyRows(*undo->rows, fate, late, [this](const RowUndo& row) {
+      return Names(*row.mapping, store_) && row.accepted && UndoRefusedBy(*row.accepted, store_);
+    });
+  }
+  return {};
+}
+
+/// Up to the row that is refused, or to where the request was cut; a transaction as a whole.
+template <typename Row, typename Refuses>
+Status SimStore::ApplyRows(const std::vector<Row>& rows, Fate fate, bool late, Refuses refuses) {
+  const auto refused = std::find_if(rows.begin(), rows.end(), refuses);
+  auto applied = static_cast<size_t>(refused - rows.begin());
+  if (fate == Fate::kCutShort || fate == Fate::kShort) {
+    const auto cut = dice_.Between(0, static_cast<int64_t>(rows.size()));
+    applied = std::min(applied, static_cast<size_t>(cut));
+  }
+  // That an acknowledgement is short is nothing a transaction keeps from.
+  if (!transactional() || applied == rows.size() || fate == Fate::kShort) {
     for (size_t i = 0; i < applied; ++i) Apply(rows[i], late);
   }
   return refused == rows.end() ? Status() : Error(ErrorKind::kPermanent, "sim.refused");
@@ -71,7 +89,8 @@ void SimStore::Apply(const RowWrite& row, bool late) {
   if (!Names(*row.newest->mapping, store_)) return;
   const std::optional<std::string> image = HeldBy(store_, row.newest->after);
   const Held* held = Find(id);
-  if (remembering_ && !late && !image) remembered_.emplace_back(row);
+  if (options_.flaw == Flaw::kUpdatesAreDeltas && row.newest->op == Operation::kUpdate && !held)
+    return;
   if (held && held->version > row.seq) {
     if (options_.flaw != Flaw::kNoVersionGuard || transactional()) return;
     Report(
@@ -95,8 +114,9 @@ void SimStore::Apply(const RowWrite& row, bool late) {
 
 void SimStore::Apply(const RowUndo& undo, bool late) {
   if (!Names(*undo.mapping, store_)) return;
-  if (remembering_ && !late) remembered_.emplace_back(undo);
-  const std::optional<std::string> accepted = HeldBy(store_, undo.accepted);
+  // A cache entry is not put back, it is taken away.
+  const std::optional<std::string> accepted =
+      store_ == Store::kRedis ? std::nullopt : HeldBy(store_, undo.accepted);
   const Held* held = Find(undo.row);
   if (held) {
     const bool exact = options_.flaw == Flaw::kUndoOfOneVersion;
@@ -121,20 +141,6 @@ void SimStore::Apply(const RowUndo& undo, bool late) {
   } else {
     rows_.erase(undo.row);
   }
-}
-
-void SimStore::TakenOver(int64_t epoch) {
-  fence_ = epoch;
-  remembering_ = !transactional();
-  remembered_.clear();
-}
-
-void SimStore::RepeatDeletions() {
-  remembering_ = false;
-  for (const Repeatable& each : remembered_) {
-    std::visit([this](const auto& row) { Apply(row, true); }, each);
-  }
-  remembered_.clear();
 }
 
 void SimStore::Report(const std::string& what, const RowId& row) {

@@ -1,14 +1,13 @@
 // A simulated Neo4j, Qdrant or Redis: versioned rows under the guards that core/target_store.h asks
 // for. A delete leaves no tombstone, as in the real stores.
 //
-// Neo4j is transactional and knows the leader's epoch. Qdrant and Redis apply a part of what they
-// refuse, and take what a dead leader sent until its deadline is over; their clients therefore
-// repeat, in order, what a takeover deleted or undid before that.
+// Neo4j is transactional and knows the leader's epoch and the turn of its last transaction. Qdrant and Redis apply a part of what they
+// refuse, and take what a dead or impatient leader sent until its deadline is over.
 #pragma once
 
+#include <compare>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -26,11 +25,21 @@ using Request = std::variant<saga::Evict, saga::Write, saga::Probe, saga::Undo>;
 /// What befalls a request on its way.
 enum class Fate {
   kArrives,
+  kArrivesTwice,
   kUnavailable,  ///< Not served; asking later may help.
   kLost,         ///< Times out unseen.
+  kLate,         ///< Times out, and is applied after that.
   kAnswerLost,   ///< Times out after the store applied it.
   kCutShort,  ///< Times out after the store applied a part; where the store is transactional, none.
+  kShort,     ///< Is acknowledged although only a part was applied: the client has to count.
   kRefused,   ///< The store refuses everything, a probe included.
+};
+
+/// Whose request it is, and the how manyth of its leader.
+struct Turn {
+  int64_t epoch = 0;
+  int64_t number = 0;
+  auto operator<=>(const Turn&) const = default;
 };
 
 class SimStore {
@@ -41,26 +50,21 @@ class SimStore {
   };
 
   SimStore(Store store, const SimOptions& options, const SimPostgres& postgres, Dice& dice,
-           Violations& violations);
+           SimCounts& counts, Violations& violations);
 
-  /// `late`: sent by a leader that is dead by now.
-  Status Execute(const Request& request, int64_t epoch, Fate fate, bool late = false);
+  /// `late`: nobody waits for it any more.
+  Status Execute(const Request& request, Turn turn, Fate fate, bool late = false);
 
-  /// A new leader claims the fence and begins to remember what it deletes and undoes.
-  void TakenOver(int64_t epoch);
-  /// The deadlines of the dead leader are over.
-  void RepeatDeletions();
-
+  bool transactional() const { return store_ == Store::kNeo4j; }
   const Held* Find(const RowId& row) const;
 
  private:
-  using Repeatable = std::variant<RowWrite, RowUndo>;
-
-  Status WriteRows(const std::vector<RowWrite>& rows, size_t rows_max, bool late);
-  Status UndoRows(const std::vector<RowUndo>& rows, size_t rows_max, bool late);
+  bool Fences(Turn turn) const;
+  Status Apply(const Request& request, Fate fate, bool late);
+  template <typename Row, typename Refuses>
+  Status ApplyRows(const std::vector<Row>& rows, Fate fate, bool late, Refuses refuses);
   void Apply(const RowWrite& row, bool late);
   void Apply(const RowUndo& undo, bool late);
-  bool transactional() const { return store_ == Store::kNeo4j; }
   StoreError Error(ErrorKind kind, std::string_view code) const;
   void Report(const std::string& what, const RowId& row);
 
@@ -68,13 +72,12 @@ class SimStore {
   const SimOptions& options_;
   const SimPostgres& postgres_;
   Dice& dice_;
+  SimCounts& counts_;
   Violations& violations_;
   std::map<RowId, Held> rows_;
   std::map<RowId, int64_t>
       deleted_;  ///< The checker's knowledge: the version that deleted a row that is not there.
-  int64_t fence_ = 0;
-  bool remembering_ = false;
-  std::vector<Repeatable> remembered_;
+  Turn fence_;
 };
 
 }  // namespace apex::sim

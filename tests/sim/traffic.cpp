@@ -13,8 +13,10 @@ std::string Owner(const saga::Undo& undo) { return "failure " + std::to_string(u
 }  // namespace
 
 void Traffic::HandedOut(const Piece& piece) {
-  for (const ChangePtr& change : piece.changes)
+  for (const ChangePtr& change : piece.changes) {
     sagas_[{change->xid, change->aggregate}].push_back(change);
+    changes_[change->seq] = change;
+  }
 }
 
 void Traffic::Sent(const saga::Write& write) {
@@ -56,6 +58,28 @@ void Traffic::Hold(const RowId& row, const std::string& owner) {
 void Traffic::Release(const RowId& row) {
   auto at = in_flight_.find(row);
   if (--at->second.requests == 0) in_flight_.erase(at);
+}
+
+void Traffic::Blamed(const FailureRecord& record) {
+  if (record.error_type == "gave_up") return;
+  std::map<RowId, std::vector<ChangePtr>> rows;
+  for (int64_t seq : record.events) rows[changes_.at(seq)->row].push_back(changes_.at(seq));
+  for (const auto& [row, changes] : rows) {
+    ChangePtr newest = changes.back();
+    for (const ChangePtr& change : changes) {
+      if (change->seq > newest->seq) newest = change;
+    }
+    for (const ChangePtr& change : changes) {
+      if (change->xid == newest->xid && change->command > newest->command) newest = change;
+    }
+    if (!newest->capture_error.empty()) return;
+    for (Store store : kTargets) {
+      if (newest->after && Names(*newest->mapping, store) && RefusedBy(*newest->after, store))
+        return;
+    }
+  }
+  violations_.Add("E4: saga " + record.id + " is blamed by " + record.failed_step +
+                  " and none of its rows is at fault");
 }
 
 /// What one transaction did to an aggregate goes to a store in one write.

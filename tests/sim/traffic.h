@@ -1,4 +1,4 @@
-// The checker's eye on what one leader sends: rules E1 and G4, as they can be seen from outside of
+// The checker's eye on what one leader sends: rules E1, E4 and G4, as they can be seen from outside of
 // the engine.
 #pragma once
 
@@ -21,6 +21,9 @@ class Traffic {
   void Sent(const saga::Undo& undo);
   void Answered(const saga::Write& write);
   void Answered(const saga::Undo& undo);
+  /// Nobody is parked for another's fault: some row of the group is really refused, in its newest
+  /// image.
+  void Blamed(const FailureRecord& record);
 
  private:
   struct Holder {
@@ -33,6 +36,7 @@ class Traffic {
   void CheckTogether(const saga::Write& write);
 
   Violations& violations_;
+  std::map<int64_t, ChangePtr> changes_;  ///< Everything the leader was handed, by seq.
   std::map<RowId, Holder> in_flight_;
   std::map<std::pair<Store, RowId>, int64_t> last_sent_;
   std::map<std::pair<uint64_t, RowId>, std::vector<ChangePtr>> sagas_;

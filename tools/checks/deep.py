@@ -35,7 +35,7 @@ def tidy() -> list[Result]:
 
 
 def simulated() -> list[Result]:
-    """The simulator's long form: 100,000 seeds, where `make check` runs 500."""
+    """The simulator's long form: 100,000 seeds, where `make check` runs 2,000."""
     log = REPORTS / "simulator.log"
     code = stream(
         [str(ROOT / "build" / "release" / "unit_sim"), "--gtest_filter=SimulationTest.*"], log, 3600,

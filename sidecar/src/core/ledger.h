@@ -49,7 +49,8 @@ struct FailureRecord {
     int64_t failed_seq = 0;  ///< The row's version: the highest seq of its events.
     int64_t first_seq = 0;   ///< The lowest.
     int64_t oldest_seq = 0;  ///< Of its oldest event, by (command, seq) in one transaction: that
-                             ///< one's `before` was accepted.
+                             ///< one's `before` was accepted. Of a refresh only where it has no
+                             ///< other: the row is then left as it is.
     /// The row is still parked in PostgreSQL, but the stores have accepted a later change since:
     /// the accepted image is the oldest event's `before`, not the one that the parked row would
     /// hand on.

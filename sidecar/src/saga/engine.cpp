@@ -149,10 +149,12 @@ void Engine::SendEvictions() {
 }
 
 void Engine::FormBatches() {
+  static const RowSet kNothing;
+  const RowSet& busy = options_.one_batch_per_row ? busy_ : kNothing;
   while (!waiting_.empty() &&
          static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
     std::vector<Group> groups =
-        waiting_.Take(options_.batch_rows_max, busy_, progress_.read_through_seq());
+        waiting_.Take(options_.batch_rows_max, busy, progress_.read_through_seq());
     if (groups.empty()) return;
     for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
     // What could not be captured whole is never written: it stands alone from the start.

@@ -36,6 +36,7 @@ struct EngineOptions {
   int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes
                                      ///< than this again, unless what waits needs it.
   Backoff backoff;
+  bool one_batch_per_row = true;     ///< Rule E1; the simulator leaves it out to see itself notice.
   Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
   uint64_t seed = 0;      ///< Of the backoff's jitter.
 };

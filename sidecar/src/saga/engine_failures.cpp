@@ -22,11 +22,16 @@ FailureRecord Describe(const Group& group, std::string_view system_identifier) {
   for (const RowWrite& row : group.rows) {
     int64_t first_seq = row.seq;
     for (const ChangePtr& change : row.changes) first_seq = std::min(first_seq, change->seq);
+    // A refresh does not know what was before it, but what follows it does.
+    const auto oldest =
+        std::find_if(row.changes.begin(), row.changes.end(),
+                     [](const ChangePtr& change) { return change->op != Operation::kRefresh; });
     record.rows.push_back({.row = row.newest->row,
                            .mapping = row.newest->mapping->id,
                            .failed_seq = row.seq,
                            .first_seq = first_seq,
-                           .oldest_seq = row.changes.front()->seq});
+                           .oldest_seq = oldest == row.changes.end() ? row.changes.front()->seq
+                                                                     : (*oldest)->seq});
   }
   return record;
 }

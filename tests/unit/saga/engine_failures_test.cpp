@@ -92,6 +92,24 @@ TEST_F(EngineFailuresTest, UndoesWhatAnEarlierLeaderMayHaveWrittenInEveryStore) 
   EXPECT_EQ(record.rows.front().first_seq, 1) << "any version from here on is undone";
 }
 
+TEST_F(EngineFailuresTest, TakesWhatWasAcceptedFromTheFirstChangeThatIsNoRefresh) {
+  StartFresh();
+  Deliver({{.seq = 1, .xid = 10, .key = "a", .op = Operation::kRefresh},
+           {.seq = 2, .xid = 11, .key = "a"},
+           {.seq = 3, .xid = 12, .key = "a"}});
+  Refuse(kQdrant, "a");
+  const FailureRecord::Row row = All<RecordFailure>().front().record.rows.front();
+  EXPECT_EQ(row.oldest_seq, 2);
+  EXPECT_EQ(row.first_seq, 1);
+}
+
+TEST_F(EngineFailuresTest, NamesTheRefreshOfARowThatWasOnlyRefreshed) {
+  StartFresh();
+  Deliver({{.seq = 1, .xid = 10, .key = "a", .op = Operation::kRefresh}});
+  Refuse(kQdrant, "a");
+  EXPECT_EQ(All<RecordFailure>().front().record.rows.front().oldest_seq, 1);
+}
+
 TEST_F(EngineFailuresTest, KeepsARowBusyUntilItsFailureIsSettled) {
   StartFresh();
   Deliver({{1, 10, "a"}}, false);

@@ -45,6 +45,37 @@ TEST_F(EngineHalvingTest, IsolatesOnePoisonRowAndLetsItsNeighboursSettle) {
   EXPECT_TRUE(WriteCheckpoint().close);
 }
 
+TEST_F(EngineHalvingTest, FindsOnePoisonRowAmongTenThousandInTwiceTheirLogarithm) {
+  constexpr int64_t kRows = 10000;
+  constexpr int kHalvings = 14;  // The logarithm of kRows, rounded up.
+  EngineOptions options = Options();
+  options.batch_rows_max = options.piece_rows_max = kRows;
+  StartFresh(options);
+  std::vector<ChangePtr> changes;
+  for (int64_t seq = 1; seq <= kRows; ++seq) {
+    const std::string key = seq == 7777 ? "poison" : std::to_string(seq);
+    changes.push_back(Make({.seq = seq, .xid = static_cast<uint64_t>(seq), .key = key}));
+  }
+  Take<Read>();
+  Send(PieceArrived{Piece{std::move(changes), kRows, true, 0}});
+  AcceptAll(kNeo4j);
+  int writes = 0;
+  while (HasWrite(kQdrant)) {
+    const Write write = TakeWrite(kQdrant);
+    ++writes;
+    const auto keys = KeysOf(write.rows);
+    const bool refused = std::find(keys.begin(), keys.end(), "poison") != keys.end();
+    Answer(write, refused ? Status(Refused(kQdrant)) : Status());
+    if (Has<Probe>()) AnswerProbe({});
+  }
+  EXPECT_THAT(AggregatesRecorded(), ElementsAre("poison"));
+  EXPECT_LE(writes, 1 + 2 * kHalvings + 1) << "once, the halves, and the proof";
+  AcceptAll();
+  EXPECT_EQ(SagasThatSucceeded(), 0) << "told with the checkpoint";
+  WriteCheckpoint();
+  EXPECT_EQ(SagasThatSucceeded(), kRows - 1);
+}
+
 TEST_F(EngineHalvingTest, DoesNotWriteTheGraphAgainForEachHalf) {
   StartFresh();
   Deliver({{1, 10, "a"}, {2, 11, "poison"}});
