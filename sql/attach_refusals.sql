@@ -150,7 +150,7 @@ SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), aggregate => 'e
 
 -- Detaching, and TRUNCATE.
 SELECT * FROM refusal($$SELECT apex.detach('t')$$);
-SELECT * FROM refusal($$SELECT apex.detach('target', purge => true)$$);
+SELECT * FROM refusal($$SELECT apex.detach('target', purge => NULL)$$);
 SELECT * FROM refusal($$SELECT apex.detach('target')$$);
 SELECT * FROM refusal($$TRUNCATE collected$$);
 SELECT apex.attach('parted', apex.graph('Parted'));

@@ -192,12 +192,54 @@ CREATE FUNCTION apex.count_rows(relation regclass) RETURNS bigint
   LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'apex_count_rows';
 COMMENT ON FUNCTION apex.count_rows(regclass) IS 'How many rows a table and its partitions have now, without running anything of the table''s owner';
 
+CREATE FUNCTION apex.map_table(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
+                               handler regprocedure, pipeline text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  spec jsonb := apex.resolve(relation, graph, vector, cache, aggregate, on_failure, pipeline);
+  root CONSTANT regclass := (spec #>> '{aggregate,relation}')::oid::regclass;
+BEGIN
+  PERFORM apex.check_on_failure(relation, on_failure, handler, root);
+  PERFORM apex.check_clash(relation, spec);
+  INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, handler, spec, aggregate)
+    VALUES (relation, relation::oid, pipeline, on_failure, handler::text, spec, root);
+END
+$$;
+COMMENT ON FUNCTION apex.map_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, text) IS 'Makes the active mapping of a table that has none';
+
+CREATE FUNCTION apex.announce_rows(relation regclass, rows_there bigint, backfill boolean, since text) RETURNS void
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  IF backfill THEN
+    PERFORM apex.start_backfill(relation, NULL);
+    UPDATE apex.backfill_progress p SET rows_expected = rows_there WHERE p.relation = announce_rows.relation;
+  ELSIF rows_there > 0 THEN
+    RAISE NOTICE 'rows in table % before it was %: %', relation, since, rows_there
+      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.backfill to send them all.';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.announce_rows(regclass, bigint, boolean, text) IS 'Begins the backfill of the rows that are there, or says how many they are';
+
+CREATE FUNCTION apex.dependent_of(relation regclass) RETURNS regclass
+  LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  SELECT m.relation FROM apex.mapping own JOIN apex.mapping m
+      ON m.active AND m.relation <> own.relation
+     AND (m.aggregate = own.relation
+          OR m.spec #> '{graph,from,label}' = own.spec #> '{graph,label}' OR m.spec #> '{graph,to,label}' = own.spec #> '{graph,label}'
+          OR m.spec #> '{graph,relations}' @> jsonb_build_array(jsonb_build_object('label', own.spec #> '{graph,label}')))
+   WHERE own.relation = dependent_of.relation AND own.active LIMIT 1;
+END;
+COMMENT ON FUNCTION apex.dependent_of(regclass) IS 'A table whose aggregate or relationships are of this attached one; NULL: there is none';
+
 CREATE FUNCTION apex.attach_table(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
                                   handler regprocedure, backfill boolean, pipeline text) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  spec jsonb;
   rows_there bigint;
 BEGIN
   PERFORM apex.check_options(on_failure, handler, backfill, pipeline);
@@ -207,16 +249,11 @@ BEGIN
   UPDATE apex.mapping m SET active = false WHERE m.active AND NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation);
   IF EXISTS (SELECT FROM apex.mapping m WHERE m.relation = attach_table.relation AND m.active) THEN
     PERFORM apex.refuse('42710', format('table %s is already attached', relation), 'A table has one mapping at a time.',
-                        'To change its mapping, apex.detach it and attach it again.');
+                        'To change its mapping, call apex.alter.');
   END IF;
-  spec := apex.resolve(relation, graph, vector, cache, aggregate, on_failure, pipeline);
-  PERFORM apex.check_on_failure(relation, on_failure, handler, (spec #>> '{aggregate,relation}')::oid::regclass);
-  PERFORM apex.check_clash(relation, spec);
-
+  PERFORM apex.map_table(relation, graph, vector, cache, aggregate, on_failure, handler, pipeline);
   -- Counted before the trigger's lock makes writers wait.
   rows_there := apex.count_rows(relation);
-  INSERT INTO apex.mapping (relation, relation_oid, pipeline, on_failure, handler, spec, aggregate)
-    VALUES (relation, relation::oid, pipeline, on_failure, handler::text, spec, (spec #>> '{aggregate,relation}')::oid::regclass);
   INSERT INTO apex.pipeline (name) SELECT pipeline
     WHERE NOT EXISTS (SELECT FROM apex.pipeline p WHERE p.name = attach_table.pipeline) ON CONFLICT DO NOTHING;
   PERFORM apex.create_triggers(relation);
@@ -224,42 +261,76 @@ BEGIN
   IF rows_there = 0 THEN
     rows_there := apex.count_rows(relation);
   END IF;
-  IF backfill THEN
-    PERFORM apex.start_backfill(relation, NULL);
-    UPDATE apex.backfill_progress p SET rows_expected = rows_there WHERE p.relation = attach_table.relation;
-  ELSIF rows_there > 0 THEN
-    RAISE NOTICE 'rows in table % before it was attached: %', relation, rows_there
-      USING DETAIL = 'They are sent when they next change.', HINT = 'Call apex.backfill to send them all.';
-  END IF;
+  PERFORM apex.announce_rows(relation, rows_there, backfill, 'attached');
 END
 $$;
 COMMENT ON FUNCTION apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text) IS
   'What apex.attach does once it has checked that the caller owns the table';
 
+CREATE FUNCTION apex.alter_table(relation regclass, graph jsonb, vector jsonb, cache jsonb, aggregate name, on_failure text,
+                                 handler regprocedure, backfill boolean) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  before apex.mapping;
+  dependent regclass;
+  rows_there bigint;
+BEGIN
+  LOCK TABLE apex.mapping IN SHARE ROW EXCLUSIVE MODE;
+  SELECT * INTO before FROM apex.mapping m WHERE m.relation = alter_table.relation AND m.active;
+  IF NOT FOUND THEN
+    PERFORM apex.refuse('55000', format('table %s is not attached', relation), 'It has no active mapping in apex.mapping.', 'Call apex.attach.');
+  END IF;
+  on_failure := coalesce(on_failure, before.on_failure);
+  IF handler IS NULL AND on_failure = before.on_failure THEN
+    handler := before.handler::regprocedure;
+  END IF;
+  PERFORM apex.check_options(on_failure, handler, backfill, before.pipeline);
+  PERFORM apex.check_table(relation);
+  dependent := apex.dependent_of(relation);
+  -- From here on every writer either has committed or sees the new mapping.
+  EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', relation);
+  UPDATE apex.mapping m SET active = false WHERE m.id = before.id;
+  PERFORM apex.map_table(relation, graph, vector, cache, aggregate, on_failure, handler, before.pipeline);
+  IF dependent IS NOT NULL AND EXISTS (SELECT FROM apex.mapping m WHERE m.relation = alter_table.relation AND m.active
+      AND (m.spec #> '{graph,label}', m.aggregate) IS DISTINCT FROM (before.spec #> '{graph,label}', before.aggregate)) THEN
+    PERFORM apex.refuse('2BP01', format('cannot give table %s another label or aggregate because table %s refers to it', relation, dependent),
+                        'Its relationships and sagas are made for the present ones.', format('Detach %s first.', dependent));
+  END IF;
+  SELECT m.relation INTO dependent FROM apex.mapping m
+   WHERE m.active AND m.aggregate = alter_table.relation AND m.on_failure <> alter_table.on_failure LIMIT 1;
+  IF FOUND THEN
+    PERFORM apex.refuse('2BP01', format('cannot give table %s another on_failure because table %s belongs to its aggregate', relation, dependent),
+                        'Rows of an aggregate fail together and are settled together.', format('Detach %s first.', dependent));
+  END IF;
+  DELETE FROM apex.backfill_progress p WHERE p.relation = alter_table.relation;
+  rows_there := apex.count_rows(relation);
+  PERFORM apex.announce_rows(relation, rows_there, backfill, 'altered');
+END
+$$;
+COMMENT ON FUNCTION apex.alter_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean) IS
+  'What apex.alter does once it has checked that the caller owns the table';
+
 CREATE FUNCTION apex.detach_table(relation regclass, purge boolean) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  label jsonb;
   dependent regclass;
 BEGIN
-  IF purge IS DISTINCT FROM false THEN
-    PERFORM apex.refuse('0A000', 'purge => true is not supported in version 1.0', 'What the stores hold of the table stays there.',
-                        'DELETE the rows and wait until that has arrived, then detach.');
+  IF purge IS NULL THEN
+    PERFORM apex.refuse('22023', 'purge cannot be NULL', 'It says whether the stores are to lose the table''s rows.', 'Give true or false.');
   END IF;
   LOCK TABLE apex.mapping IN SHARE ROW EXCLUSIVE MODE;
-  SELECT m.spec #> '{graph,label}' INTO label FROM apex.mapping m WHERE m.relation = detach_table.relation AND m.active;
-  IF NOT FOUND THEN
+  IF NOT EXISTS (SELECT FROM apex.mapping m WHERE m.relation = detach_table.relation AND m.active) THEN
     PERFORM apex.refuse('55000', format('table %s is not attached', relation), 'It has no active mapping in apex.mapping.', 'Nothing needs to be done.');
   END IF;
-  SELECT m.relation INTO dependent FROM apex.mapping m
-   WHERE m.active AND m.relation <> detach_table.relation
-     AND (m.aggregate = detach_table.relation
-          OR m.spec #> '{graph,from,label}' = label OR m.spec #> '{graph,to,label}' = label
-          OR m.spec #> '{graph,relations}' @> jsonb_build_array(jsonb_build_object('label', label)));
-  IF FOUND THEN
+  dependent := apex.dependent_of(relation);
+  IF dependent IS NOT NULL THEN
     PERFORM apex.refuse('2BP01', format('cannot detach table %s because table %s refers to it', relation, dependent),
                         'Its relationships or its aggregate would point at rows that no longer arrive.', format('Detach %s first.', dependent));
+  END IF;
+  IF purge THEN
+    PERFORM apex.capture_rows(relation, 'D');
   END IF;
   UPDATE apex.mapping m SET active = false WHERE m.relation = detach_table.relation AND m.active;
   DELETE FROM apex.backfill_progress p WHERE p.relation = detach_table.relation;
@@ -279,7 +350,14 @@ COMMENT ON FUNCTION apex.attach(regclass, jsonb, jsonb, jsonb, name, text, regpr
 CREATE FUNCTION apex.detach(relation regclass, purge boolean DEFAULT false) RETURNS void
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_detach';
 COMMENT ON FUNCTION apex.detach(regclass, boolean) IS
-  'Stops capturing a table''s changes. Events captured so far are still delivered, what the stores hold stays. The caller has to own the table. Errors: 42501 not the owner, 55000 not attached, 2BP01 another attached table refers to it, 0A000 purge.';
+  'Stops capturing a table''s changes. Events captured so far are still delivered. What the stores hold stays, or with purge goes, as if every row had been deleted. The caller has to own the table. Errors: 42501 not the owner, 55000 not attached, 2BP01 another attached table refers to it.';
+
+CREATE FUNCTION apex.alter(relation regclass, graph jsonb DEFAULT NULL, vector jsonb DEFAULT NULL, cache jsonb DEFAULT NULL,
+                           aggregate name DEFAULT NULL, on_failure text DEFAULT NULL, handler regprocedure DEFAULT NULL,
+                           backfill boolean DEFAULT false) RETURNS void
+  LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_alter';
+COMMENT ON FUNCTION apex.alter(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean) IS
+  'Replaces the mapping of an attached table by this one, from the end of this transaction on: what is not given is no longer mapped, but for on_failure and handler, which stay. backfill: every row is sent in its new shape. What the stores hold under a label, a collection or entries that the table no longer has stays there. The caller has to own the table. Errors: those of apex.attach, 55000 not attached, 2BP01 another attached table refers to what would change.';
 
 REVOKE ALL ON FUNCTION
   apex.column_kind(oid), apex.holds_embedding(oid), apex.refuse(text, text, text, text),
@@ -296,6 +374,8 @@ REVOKE ALL ON FUNCTION
   apex.check_clash(regclass, jsonb),
   apex.check_options(text, regprocedure, boolean, text), apex.check_on_failure(regclass, text, regprocedure, regclass),
   apex.create_triggers(regclass), apex.count_rows(regclass),
+  apex.map_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, text), apex.announce_rows(regclass, bigint, boolean, text),
+  apex.dependent_of(regclass), apex.alter_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean),
   apex.attach_table(regclass, jsonb, jsonb, jsonb, name, text, regprocedure, boolean, text),
   apex.detach_table(regclass, boolean)
 FROM PUBLIC;

@@ -142,6 +142,11 @@ APEX_FUNCTION(apex_detach) {
   PG_RETURN_VOID();
 }
 
+APEX_FUNCTION(apex_alter) {
+  apex::pg::CallForOwnTable(fcinfo, "alter_table");
+  PG_RETURN_VOID();
+}
+
 APEX_FUNCTION(apex_column_kind) {
   PG_RETURN_TEXT_P(cstring_to_text(apex::pg::KindName(apex::pg::DescribeType(PG_GETARG_OID(0)))));
 }
