@@ -94,7 +94,15 @@ SELECT apex.retry('00000000-0000-0000-0000-000000000002');
 \c -
 SET search_path = security_test, public;
 SET client_min_messages = warning;
-SELECT apex.detach('part_of_trap'), apex.detach('trap');
+-- Read by apex verify, sent again by apex repair, mapped another way
+SELECT count(*) FROM apex.verify_page('trap', NULL, NULL, 10);
+SELECT count(*) FROM apex.verify_rows('trap', '[[1], [9]]');
+SELECT count(*) FROM apex.refresh_rows('trap', '[[1], [9]]');
+SELECT apex.alter('trap', apex.graph('Trap', ARRAY['name', 'n']), backfill => true);
+\c -
+SET search_path = security_test, public;
+SET client_min_messages = warning;
+SELECT apex.detach('part_of_trap'), apex.detach('trap', purge => true);
 \c -
 SET search_path = security_test, public;
 SET client_min_messages = warning;

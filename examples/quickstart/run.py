@@ -154,6 +154,7 @@ def farewell(world: World) -> None:
         {python} {home} --search "secure remote login"
         {python} {home} --cypher "MATCH (d:Document {{name: 'bash'}})-[r]->(n) RETURN type(r), n.name"
         build/release/bin/apex status
+        build/release/bin/apex verify          # compares every row with every store
         make quickstart-stop
         """
     )

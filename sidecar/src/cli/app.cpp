@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "config/config.h"
@@ -85,6 +86,16 @@ int Main(int argc, char** argv) {
       ->required();
   backfill->add_option("--rate", rows_per_second, "Rows a second at most")
       ->check(CLI::Range(int64_t{1}, int64_t{std::numeric_limits<int32_t>::max()}));
+  std::vector<std::string> tables;
+  bool dry_run = false;
+  CLI::App* verify = app.add_subcommand(
+      "verify", "Compare every row with every store and say what differs");
+  verify->add_option("--table", tables, "Only this table; may be given several times");
+  verify->add_flag("--json", json, "As JSON");
+  CLI::App* repair =
+      app.add_subcommand("repair", "Mend what apex verify finds, then verify again");
+  repair->add_option("--table", tables, "Only this table; may be given several times");
+  repair->add_flag("--dry-run", dry_run, "Only say what would be done");
 
   try {
     app.parse(argc, argv);
@@ -102,6 +113,8 @@ int Main(int argc, char** argv) {
   if (*doctor) return Doctor(config);
   if (*status) return ShowStatus(config, json);
   if (*retry) return Retry(config, saga);
+  if (*verify) return Verify(config, tables, json);
+  if (*repair) return Repair(config, tables, dry_run);
   if (*backfill) return Backfill(config, table, rows_per_second);
   if (*discard) return Discard(config, saga);
   return kUsage;

@@ -1,4 +1,6 @@
 // `apex backfill`: begins it, then watches what the leader makes of it.
+#include "cli/backfill.h"
+
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -72,8 +74,9 @@ class Line {
   const bool is_terminal_ = isatty(STDOUT_FILENO) == 1;
 };
 
-/// The rows sent, or nothing once it was given up.
-Result<std::optional<int64_t>> Watch(postgres::Admin& admin, const TableMapping& table) {
+}  // namespace
+
+Result<std::optional<int64_t>> WatchBackfill(postgres::Admin& admin, const TableMapping& table) {
   Line line;
   bool warned = false;
   while (true) {
@@ -97,7 +100,15 @@ Result<std::optional<int64_t>> Watch(postgres::Admin& admin, const TableMapping&
   }
 }
 
-}  // namespace
+Status AwaitSynced(postgres::Admin& admin) {
+  Result<std::string> position = admin.Position(ByTimeout());
+  if (!position.ok()) return position.error();
+  while (true) {
+    Result<std::string> waited = admin.WaitSynced(*position, ByTimeout());
+    if (!waited.ok()) return waited.error();
+    if (*waited != "timeout") return {};
+  }
+}
 
 int Backfill(const config::Config& config, const std::string& table,
              std::optional<int64_t> rows_per_second) {
@@ -114,20 +125,13 @@ int Backfill(const config::Config& config, const std::string& table,
       !started.ok()) {
     return Complain(started.error());
   }
-  Result<std::optional<int64_t>> sent = Watch(admin, mapping);
+  Result<std::optional<int64_t>> sent = WatchBackfill(admin, mapping);
   if (!sent.ok()) return Complain(sent.error());
   if (!*sent) {
     std::cerr << "apex: table " << mapping.table << " was detached meanwhile\n";
     return kFailure;
   }
-  Result<std::string> position = admin.Position(ByTimeout());
-  if (!position.ok()) return Complain(position.error());
-  std::string result = "timeout";
-  while (result == "timeout") {
-    Result<std::string> waited = admin.WaitSynced(*position, ByTimeout());
-    if (!waited.ok()) return Complain(waited.error());
-    result = *waited;
-  }
+  if (Status synced = AwaitSynced(admin); !synced.ok()) return Complain(synced.error());
   std::cout << fmt::format("{} row{} of {} sent, and settled in every store\n", **sent,
                            **sent == 1 ? "" : "s", mapping.table);
   return kSuccess;

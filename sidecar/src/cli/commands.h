@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.h"
 
@@ -16,6 +17,12 @@ int Run(const config::Config& config);
 int Doctor(const config::Config& config);
 int ShowStatus(const config::Config& config, bool json);
 int Retry(const config::Config& config, const std::string& saga);
+/// kSuccess when every row is the same in PostgreSQL and in every store. `tables`: those, or with
+/// none all of the pipeline.
+int Verify(const config::Config& config, const std::vector<std::string>& tables, bool json);
+/// Mends what Verify finds and verifies again; kSuccess when nothing is left. `dry_run`: only says
+/// what it would do.
+int Repair(const config::Config& config, const std::vector<std::string>& tables, bool dry_run);
 /// Begins a backfill and shows how far it is until everything has arrived.
 int Backfill(const config::Config& config, const std::string& table,
              std::optional<int64_t> rows_per_second);

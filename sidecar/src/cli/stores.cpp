@@ -7,8 +7,11 @@
 #include <random>
 #include <utility>
 
+#include "stores/neo4j/neo4j_reader.h"
 #include "stores/neo4j/neo4j_store.h"
+#include "stores/qdrant/qdrant_reader.h"
 #include "stores/qdrant/qdrant_store.h"
+#include "stores/redis/redis_reader.h"
 #include "stores/redis/redis_store.h"
 
 namespace apex::cli {
@@ -31,6 +34,27 @@ std::variant<Stores, config::ConfigError> Stores::Open(const config::Config& con
     stores.owned_[Store::kRedis] = std::move(*opened);
   }
   return stores;
+}
+
+std::variant<std::vector<std::unique_ptr<StoreReader>>, config::ConfigError> OpenReaders(
+    const config::Config& config) {
+  std::vector<std::unique_ptr<StoreReader>> readers;
+  if (config.neo4j) {
+    readers.push_back(std::make_unique<neo4j::Neo4jReader>(neo4j::Options{
+        config.neo4j->uri, config.neo4j->user, config.neo4j->password, config.neo4j->database}));
+  }
+  if (config.qdrant) {
+    readers.push_back(std::make_unique<qdrant::QdrantReader>(
+        qdrant::ClientOptions{config.qdrant->uri, config.qdrant->api_key}));
+  }
+  if (config.redis) {
+    auto opened = redis::RedisReader::Create({config.redis->uri, config.redis->password,
+                                              config.redis->key_prefix, config.redis->channel});
+    if (!opened.ok())
+      return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
+    readers.push_back(*std::move(opened));
+  }
+  return readers;
 }
 
 std::map<Store, TargetStore*> Stores::targets() const {

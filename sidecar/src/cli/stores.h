@@ -6,9 +6,11 @@
 #include <set>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include "config/config.h"
 #include "coordinator/replica.h"
+#include "core/stored_row.h"
 #include "core/target_store.h"
 #include "stores/postgres/admin.h"
 
@@ -24,6 +26,10 @@ class Stores {
  private:
   std::map<Store, std::unique_ptr<TargetStore>> owned_;
 };
+
+/// Readers of the configured stores, with connections of their own. Connects to none of them yet.
+std::variant<std::vector<std::unique_ptr<StoreReader>>, config::ConfigError> OpenReaders(
+    const config::Config& config);
 
 /// Host name, process id and a number drawn now: differs from every other process of the pipeline.
 /// In containers that share the host's name, each sidecar is process 1.

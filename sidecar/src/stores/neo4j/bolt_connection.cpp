@@ -58,12 +58,12 @@ std::string RunMessage(const Statement& statement, std::string_view database) {
   return message;
 }
 
-std::string PullMessage() {
+std::string PullMessage(int64_t records = -1) {
   std::string message = Message(1, kPull);
   Writer out(message);
   out.MapHeader(1);
   out.String("n");
-  out.Int(-1);
+  out.Int(records);
   return message;
 }
 
@@ -275,6 +275,43 @@ Result<Records> BoltConnection::Run(std::string_view database, const Statement& 
   Status reset = Reset(deadline);
   broken_ = !reset.ok();
   return *std::move(error);
+}
+
+Status BoltConnection::Stream(std::string_view database, const Statement& statement,
+                              std::string_view operation, int64_t page_records,
+                              std::chrono::milliseconds timeout,
+                              const std::function<Status(Records)>& on_page) {
+  std::string flush;
+  AppendChunked(RunMessage(statement, database), flush);
+  std::optional<StoreError> error;
+  bool is_pull = false;
+  for (bool more = true; more;) {
+    AppendChunked(PullMessage(page_records), flush);
+    const Deadline deadline = Deadline::After(timeout);
+    if (Status status = Send(flush, deadline); !status.ok()) return status.error();
+    flush.clear();
+    Records records;
+    // The first time the answer to RUN comes before that to PULL.
+    for (int answers = is_pull ? 1 : 2; answers > 0; --answers) {
+      Result<Answer> answer = ReceiveSummary(records, deadline);
+      if (!answer.ok()) return answer.error();
+      if (answer->tag == kFailure) error = FromFailure(operation, answer->body);
+      const Value* has_more = answer->body.Find("has_more");
+      const bool* flag = has_more == nullptr ? nullptr : has_more->As<bool>();
+      more = flag != nullptr && *flag;
+    }
+    is_pull = true;
+    if (error) {
+      Status reset = Reset(deadline);
+      broken_ = !reset.ok();
+      return *std::move(error);
+    }
+    if (Status status = on_page(std::move(records)); !status.ok()) {
+      broken_ = true;  // What is left of the result is not waited for.
+      return status;
+    }
+  }
+  return {};
 }
 
 Result<Value> BoltConnection::Route(std::string_view database, const Address& seed, const Uri& uri,

@@ -6,7 +6,9 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -82,6 +84,12 @@ class BoltConnection {
   /// One statement in its own transaction, as schema changes need it.
   Result<Records> Run(std::string_view database, const Statement& statement,
                       std::string_view operation, Deadline deadline);
+
+  /// One reading statement, whose records are handed on in pages: the server makes the next page when
+  /// it is asked for. No answer is waited for longer than `timeout`. An error of `on_page` ends it.
+  Status Stream(std::string_view database, const Statement& statement, std::string_view operation,
+                int64_t page_records, std::chrono::milliseconds timeout,
+                const std::function<Status(Records)>& on_page);
 
   /// The routing table of `database`, as the server's map.
   Result<packstream::Value> Route(std::string_view database, const Address& seed, const Uri& uri,

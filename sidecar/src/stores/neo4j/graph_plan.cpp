@@ -72,7 +72,8 @@ void WriteProperties(std::string& bytes, const GraphPlan& plan, const EncodedIma
   }
 }
 
-/// The distinct nodes that a row's foreign keys point at.
+}  // namespace
+
 std::vector<std::string> Targets(const RelationPlan& relation, const EncodedImage* image) {
   std::vector<std::string> targets;
   for (const std::vector<size_t>& columns : relation.foreign_keys) {
@@ -84,8 +85,6 @@ std::vector<std::string> Targets(const RelationPlan& relation, const EncodedImag
   }
   return targets;
 }
-
-}  // namespace
 
 std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping) {
   if (!mapping->node && !mapping->edge) return nullptr;

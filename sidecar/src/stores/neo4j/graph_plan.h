@@ -62,6 +62,9 @@ struct GraphPlan {
   std::optional<EdgePlan> edge;
 };
 
+/// The encoded keys of the distinct nodes that a row's foreign keys point at.
+std::vector<std::string> Targets(const RelationPlan& relation, const EncodedImage* image);
+
 /// nullptr when the mapping has no graph part.
 std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping);
 

@@ -99,6 +99,14 @@ apex::Status Admin::StartBackfill(uint32_t relation, std::optional<int64_t> rows
   return {};
 }
 
+Result<int64_t> Admin::Epoch(const std::string& pipeline, Deadline deadline) {
+  Result<Rows> rows = session_.Query(
+      "epoch", "SELECT coalesce((SELECT epoch FROM apex.pipeline WHERE name = $1), 0)", {pipeline},
+      deadline);
+  if (!rows.ok()) return rows.error();
+  return rows->Int(0, 0);
+}
+
 Result<std::string> Admin::Position(Deadline deadline) {
   return Text("position", "SELECT apex.position()::text", deadline);
 }

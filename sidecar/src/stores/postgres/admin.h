@@ -55,6 +55,8 @@ class Admin {
   apex::Status StartBackfill(uint32_t relation, std::optional<int64_t> rows_per_second,
                              Deadline deadline);
 
+  /// Of the pipeline's last leader.
+  Result<int64_t> Epoch(const std::string& pipeline, Deadline deadline);
   /// A position behind everything committed so far, for WaitSynced.
   Result<std::string> Position(Deadline deadline);
   /// "synced", "parked" or, when that has not come about by the deadline, "timeout".

@@ -273,6 +273,17 @@ Result<::qdrant::GetResponse> Client::GetPoints(const ::qdrant::GetPoints& reque
   return impl_->Call("get points", impl_->points, &::qdrant::Points::Stub::Get, request, deadline);
 }
 
+Result<std::optional<::qdrant::ScrollResponse>> Client::ScrollPoints(
+    const ::qdrant::ScrollPoints& request, Deadline deadline) {
+  auto response = impl_->Call("scroll points", impl_->points, &::qdrant::Points::Stub::Scroll,
+                              request, deadline);
+  if (response.ok()) return std::optional(*std::move(response));
+  if (response.error().native_code == StatusName(grpc::StatusCode::NOT_FOUND)) {
+    return std::optional<::qdrant::ScrollResponse>();
+  }
+  return response.error();
+}
+
 Status Client::UpdateAll(const Requests& requests, Deadline deadline) {
   if (Status usable = impl_->CheckUri(); !usable.ok()) return usable;
   grpc::CompletionQueue queue;

@@ -53,6 +53,10 @@ class Client {
 
   Result<::qdrant::GetResponse> GetPoints(const ::qdrant::GetPoints& request, Deadline deadline);
 
+  /// nullopt: there is no such collection.
+  Result<std::optional<::qdrant::ScrollResponse>> ScrollPoints(
+      const ::qdrant::ScrollPoints& request, Deadline deadline);
+
   /// The next request, nullopt at the end, or an error that ends the sending.
   using Requests = std::function<Result<std::optional<UpdateRequest>>()>;
 

@@ -107,6 +107,15 @@ std::optional<std::string> KeyTemplate::Render(std::string_view prefix, const Im
   return rendered;
 }
 
+std::string KeyTemplate::Pattern(std::string_view prefix) const {
+  std::string pattern = EscapeGlob(prefix);
+  for (const Piece& piece : pieces_) {
+    pattern += EscapeGlob(piece.literal);
+    if (!piece.column.empty()) pattern += '*';
+  }
+  return pattern;
+}
+
 Result<CachePlan> CachePlan::Compile(MappingPtr mapping, std::string key_prefix) {
   CachePlan plan(std::move(mapping), std::move(key_prefix));
   const auto refuse = [&](const std::string& text, std::string_view why) {

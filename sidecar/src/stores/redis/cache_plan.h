@@ -30,6 +30,8 @@ class KeyTemplate {
   /// identifier `*` must not become one that matches everything. nullopt: a column is null or
   /// absent.
   std::optional<std::string> Render(std::string_view prefix, const Image& image) const;
+  /// The glob pattern of all keys that Render could give.
+  std::string Pattern(std::string_view prefix) const;
 
  private:
   struct Piece {
@@ -59,6 +61,8 @@ class CachePlan {
   bool writes_entries() const { return cache().mode == CacheMode::kWrite && entry_.has_value(); }
 
   std::optional<std::string> Entry(const Image& image) const;
+  /// Where all entries are. The mapping writes entries.
+  std::string EntryPattern() const { return entry_->Pattern(key_prefix_); }
   void AddInvalidations(const Image& image, Invalidations& invalidations) const;
 
   /// `{"_apex_seq":N,...}` with the columns in the mapping's order, as design section 3a has them.

@@ -35,22 +35,6 @@ StoreError BadImage(const RowId& row, const TableMapping& mapping) {
       fmt::format("the image of row {} of {} is no JSON object", row.key, mapping.table));
 }
 
-std::optional<Target> ParseTarget(const RedisOptions& options) {
-  const auto uri = ParseUri(options.uri);
-  if (!uri || uri->scheme != "redis") return std::nullopt;
-  Target target{
-      .host = uri->host,
-      .port = uri->port.value_or(kDefaultPort),
-      .user = uri->user.value_or(""),
-      .password = options.password.empty() ? uri->password.value_or("") : options.password};
-  if (uri->path.size() > 1) {
-    const char* const end = uri->path.data() + uri->path.size();
-    const auto [at, error] = std::from_chars(uri->path.data() + 1, end, target.database);
-    if (error != std::errc() || at != end || target.database < 0) return std::nullopt;
-  }
-  return target;
-}
-
 void AppendUnlinks(const std::vector<std::string>& keys, Commands& commands) {
   for (size_t i = 0; i < keys.size(); ++i) {
     if (i % kKeysPerUnlink == 0) {
@@ -80,6 +64,22 @@ Status ForEachImage(const RowWrite& row, Image& image, Visit visit) {
 }
 
 }  // namespace
+
+std::optional<Target> ParseTarget(const RedisOptions& options) {
+  const auto uri = ParseUri(options.uri);
+  if (!uri || uri->scheme != "redis") return std::nullopt;
+  Target target{
+      .host = uri->host,
+      .port = uri->port.value_or(kDefaultPort),
+      .user = uri->user.value_or(""),
+      .password = options.password.empty() ? uri->password.value_or("") : options.password};
+  if (uri->path.size() > 1) {
+    const char* const end = uri->path.data() + uri->path.size();
+    const auto [at, error] = std::from_chars(uri->path.data() + 1, end, target.database);
+    if (error != std::errc() || at != end || target.database < 0) return std::nullopt;
+  }
+  return target;
+}
 
 struct RedisStore::Work {
   Invalidations invalidations;

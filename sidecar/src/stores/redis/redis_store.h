@@ -7,6 +7,7 @@
 
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -27,6 +28,9 @@ struct RedisOptions {
   std::string key_prefix;  ///< Before every key and pattern, not before the channel.
   std::string channel = "cache_invalidation";
 };
+
+/// nullopt: the uri cannot be read.
+std::optional<Target> ParseTarget(const RedisOptions& options);
 
 class RedisStore : public CacheStore {
  public:
