@@ -152,6 +152,60 @@ TEST(BoltConnectionTest, DoesNotKnowTheOutcomeWhenTheConnectionIsLostBeforeCommi
   EXPECT_TRUE((*connection)->broken());
 }
 
+TEST(BoltConnectionTest, DoesNotKnowTheOutcomeWhenTheServerClosesItsHalf) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+    peer.Succeed();
+    peer.FallSilent();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(outcome.error->native_code, kConnectionLost);
+  EXPECT_FALSE((*connection)->StillOpen());
+}
+
+TEST(BoltConnectionTest, DropsAConnectionThatBringsAMessageOverTheBound) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+    const std::string chunk = "\xFF\xFF"s + std::string(0xFFFF, 'x');
+    for (size_t sent = 0; sent <= kIncomingMessageBytesMax; sent += 0xFFFF) peer.Send(chunk);
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->kind, ErrorKind::kUnknownOutcome);
+  EXPECT_EQ(outcome.error->native_code, kProtocol);
+  EXPECT_TRUE((*connection)->broken());
+}
+
+TEST(BoltConnectionTest, LosesTheConnectionAndNotTheReasonWhenAResetIsNotAnswered) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+    peer.Succeed();
+    peer.Fail("neo4j_code", "Neo.ClientError.Statement.TypeError");
+    peer.Ignore();
+    peer.Ignore();
+    EXPECT_EQ(peer.ReceiveTag(), 0x0F);
+    peer.HangUp();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  const TransactionOutcome outcome =
+      (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+  ASSERT_TRUE(outcome.error);
+  EXPECT_EQ(outcome.error->kind, ErrorKind::kPermanent);
+  EXPECT_TRUE((*connection)->broken());
+}
+
 TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
   ScriptedServer server([](ScriptedServer::Peer&) {});
   auto connection = BoltConnection::Open(server.uri().address, server.uri(), {},

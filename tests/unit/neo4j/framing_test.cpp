@@ -38,6 +38,19 @@ TEST(FramingTest, BringsLargeMessagesBackWhateverPiecesTheyArriveIn) {
   }
 }
 
+TEST(FramingTest, CutsAMessageOfSeveralPartsAsIfItWereOne) {
+  const std::string message(0xFFFF + 100, 'x');
+  std::string whole;
+  AppendChunked(message, whole);
+  EXPECT_LE(whole.size(), ChunkedSize(message.size()));
+  for (const size_t cut : {size_t{0}, size_t{1}, size_t{0xFFFE}, size_t{0xFFFF}, message.size()}) {
+    const std::string_view text = message;
+    std::string parts;
+    AppendChunked({text.substr(0, cut), "", text.substr(cut)}, parts);
+    EXPECT_TRUE(parts == whole) << cut;
+  }
+}
+
 TEST(FramingTest, PassesOverSignsOfLifeBetweenMessages) {
   Dechunker dechunker;
   dechunker.input() = "\0\0\0\0\0\1a\0\0\0\0\0\1b\0\0\0\0"s;

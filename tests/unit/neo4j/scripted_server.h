@@ -33,6 +33,8 @@ class ScriptedServer {
     ~Peer() { close(descriptor_); }
 
     void HangUp() { shutdown(descriptor_, SHUT_RDWR); }
+    /// Says nothing any more and goes on listening.
+    void FallSilent() { shutdown(descriptor_, SHUT_WR); }
     void Send(std::string_view bytes) {
       (void)!send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     }

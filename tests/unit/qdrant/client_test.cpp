@@ -177,6 +177,16 @@ TEST(ClientTest, ExhaustedServerIsTransientAndItsRetryAfterIsHonoured) {
   EXPECT_EQ(sent.error().retry_after, milliseconds(7000));
 }
 
+TEST(ClientTest, ExhaustedServerThatNamesNoTimeIsTransientWithoutOne) {
+  FakeServer server([](auto*, const auto&, auto*) {
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Rate limiting exceeded");
+  });
+  const Status sent = Send(server, 1);
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(sent.error().retry_after, std::nullopt);
+}
+
 TEST(ClientTest, ServerThatDoesNotAnswerIsAnUnknownOutcomeAtTheDeadline) {
   std::mutex mutex;
   std::condition_variable changed;

@@ -45,17 +45,17 @@ std::string BeginMessage(std::string_view database, Deadline deadline) {
   return message;
 }
 
-std::string RunMessage(const Statement& statement, std::string_view database) {
-  std::string message = Message(3, kRun);
-  Writer out(message);
-  out.String(statement.cypher);
-  out.Raw(statement.parameters);
+void AppendRun(const Statement& statement, std::string_view database, std::string& flush) {
+  std::string head = Message(3, kRun);
+  Writer(head).String(statement.cypher);
+  std::string extra;
+  Writer out(extra);
   out.MapHeader(database.empty() ? 0 : 1);
   if (!database.empty()) {
     out.String("db");
     out.String(database);
   }
-  return message;
+  AppendChunked({head, statement.parameters, extra}, flush);
 }
 
 std::string PullMessage(int64_t records = -1) {
@@ -222,11 +222,17 @@ bool BoltConnection::StillOpen() {
 TransactionOutcome BoltConnection::RunTransaction(std::string_view database,
                                                   std::span<const Statement> statements,
                                                   std::string_view operation, Deadline deadline) {
+  // Room for headers and markers of a statement, and for BEGIN and COMMIT.
+  constexpr size_t kSmallMessages = 256;
+  size_t bytes = kSmallMessages;
+  for (const Statement& statement : statements)
+    bytes += ChunkedSize(statement.cypher.size() + statement.parameters.size()) + kSmallMessages;
   std::string flush;
+  flush.reserve(bytes);
   AppendChunked(BeginMessage(database, deadline), flush);
   const std::string pull = PullMessage();
   for (const Statement& statement : statements) {
-    AppendChunked(RunMessage(statement, {}), flush);
+    AppendRun(statement, {}, flush);
     AppendChunked(pull, flush);
   }
   AppendChunked(Message(0, kCommit), flush);
@@ -259,7 +265,7 @@ TransactionOutcome BoltConnection::RunTransaction(std::string_view database,
 Result<Records> BoltConnection::Run(std::string_view database, const Statement& statement,
                                     std::string_view operation, Deadline deadline) {
   std::string flush;
-  AppendChunked(RunMessage(statement, database), flush);
+  AppendRun(statement, database, flush);
   AppendChunked(PullMessage(), flush);
   if (Status status = Send(flush, deadline); !status.ok())
     return OutcomeUnknown(status.error(), operation);

@@ -12,15 +12,29 @@ constexpr size_t kHeaderBytes = 2;
 
 }  // namespace
 
-void AppendChunked(std::string_view message, std::string& out) {
-  while (!message.empty()) {
-    const size_t size = std::min(message.size(), kChunkBytesMax);
-    out.push_back(static_cast<char>(size >> 8));
-    out.push_back(static_cast<char>(size & 0xFF));
-    out.append(message.substr(0, size));
-    message.remove_prefix(size);
+void AppendChunked(std::initializer_list<std::string_view> message, std::string& out) {
+  size_t left = 0;
+  for (const std::string_view part : message) left += part.size();
+  size_t room = 0;  // In the chunk that has been begun.
+  for (std::string_view part : message) {
+    while (!part.empty()) {
+      if (room == 0) {
+        room = std::min(left, kChunkBytesMax);
+        out.push_back(static_cast<char>(room >> 8));
+        out.push_back(static_cast<char>(room & 0xFF));
+      }
+      const size_t size = std::min(part.size(), room);
+      out.append(part.substr(0, size));
+      part.remove_prefix(size);
+      room -= size;
+      left -= size;
+    }
   }
   out.append(kHeaderBytes, '\0');
+}
+
+size_t ChunkedSize(size_t message) {
+  return message + kHeaderBytes * (message / kChunkBytesMax + 2);
 }
 
 std::optional<std::string> Dechunker::Next() {

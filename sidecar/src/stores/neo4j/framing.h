@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,7 +17,13 @@ namespace apex::neo4j {
 /// the input buffer.
 inline constexpr size_t kIncomingMessageBytesMax = 16 << 20;
 
-void AppendChunked(std::string_view message, std::string& out);
+/// One message, whose parts stand one after the other.
+void AppendChunked(std::initializer_list<std::string_view> message, std::string& out);
+inline void AppendChunked(std::string_view message, std::string& out) {
+  AppendChunked({message}, out);
+}
+/// What a message of this size takes at most.
+size_t ChunkedSize(size_t message);
 
 class Dechunker {
  public:

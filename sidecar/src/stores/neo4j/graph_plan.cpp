@@ -12,6 +12,9 @@ namespace {
 using packstream::Writer;
 using Names = std::vector<std::string>;
 
+/// Of a map with the member `rows`, before the first row.
+constexpr size_t kParametersHead = 16;
+
 /// The column's place among the wanted ones, where it is added when it is new.
 size_t Want(GraphPlan& plan, const std::string& name) {
   const auto found = std::ranges::find(plan.wanted, name, &Column::name);
@@ -235,6 +238,7 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
     for (const Rows::Part& part : rows_[entry].parts) {
       Statement statement{
           .cypher = *entry.second, .parameters = {}, .rows = static_cast<int64_t>(part.count)};
+      statement.parameters.reserve(part.bytes.size() + kParametersHead);
       Writer out(statement.parameters);
       out.MapHeader(1);
       out.String("rows");

@@ -1,5 +1,6 @@
 #include "stores/neo4j/packstream.h"
 
+#include <array>
 #include <bit>
 #include <cassert>
 
@@ -168,8 +169,9 @@ std::optional<Value> Decode(std::string_view& bytes) {
 }
 
 void Writer::BigEndian(uint64_t value, int bytes) {
-  for (int shift = 8 * (bytes - 1); shift >= 0; shift -= 8)
-    Byte(static_cast<uint8_t>(value >> shift));
+  std::array<char, sizeof value> encoded;
+  for (int i = 0; i < bytes; ++i) encoded[i] = static_cast<char>(value >> 8 * (bytes - 1 - i));
+  out_.append(encoded.data(), static_cast<size_t>(bytes));
 }
 
 void Writer::Header(size_t size, uint8_t tiny, uint8_t marker8) {

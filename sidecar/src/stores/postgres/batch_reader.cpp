@@ -1,6 +1,7 @@
 #include "stores/postgres/batch_reader.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 namespace apex::postgres {
@@ -44,13 +45,18 @@ Piece BatchReader::Accept(std::vector<ChangePtr> changes, int64_t rows_max) {
 }
 
 int64_t BatchReader::CountSplit(const std::vector<ChangePtr>& changes) {
-  std::unordered_set<size_t> sagas;
-  for (const ChangePtr& change : changes) sagas.insert(SagaHash(*change));
-  int64_t split = 0;
-  for (const size_t saga : sagas) split += delivered_.contains(saga) ? 1 : 0;
-  if (delivered_.size() + sagas.size() > kSagasWatchedMax) delivered_.clear();
-  delivered_.merge(sagas);
-  return split;
+  std::vector<size_t> sagas;
+  sagas.reserve(changes.size());
+  for (const ChangePtr& change : changes) sagas.push_back(SagaHash(*change));
+  std::ranges::sort(sagas);
+  sagas.erase(std::ranges::unique(sagas).begin(), sagas.end());
+
+  std::vector<size_t> all;
+  all.reserve(delivered_.size() + sagas.size());
+  std::ranges::set_union(delivered_, sagas, std::back_inserter(all));
+  const size_t split = delivered_.size() + sagas.size() - all.size();
+  delivered_ = std::move(all.size() > kSagasWatchedMax ? sagas : all);
+  return static_cast<int64_t>(split);
 }
 
 }  // namespace apex::postgres

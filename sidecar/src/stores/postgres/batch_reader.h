@@ -42,8 +42,8 @@ class BatchReader {
 
   int64_t after_ = 0;
   std::optional<int64_t> window_end_;
-  std::unordered_set<int64_t> ahead_;     ///< seqs handed out before their turn
-  std::unordered_set<size_t> delivered_;  ///< Hashes of the sagas of earlier pieces
+  std::unordered_set<int64_t> ahead_;  ///< seqs handed out before their turn
+  std::vector<size_t> delivered_;      ///< Hashes of the sagas of earlier pieces, in order
 };
 
 }  // namespace apex::postgres

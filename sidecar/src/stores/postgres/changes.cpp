@@ -64,6 +64,7 @@ std::vector<ChangePtr> ParseChanges(const Rows& rows, const Mappings& mappings) 
 }
 
 std::string CompactJson(std::string_view json) {
+  if (json.find(' ') == std::string_view::npos) return std::string(json);
   std::string compact;
   compact.reserve(json.size());
   bool quoted = false;
