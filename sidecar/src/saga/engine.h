@@ -88,6 +88,7 @@ class Engine {
     std::vector<Group> groups;
     std::array<StepRecord, 4> steps;  ///< By Store.
     std::shared_ptr<Split> split;
+    RowWrites rows;  ///< Of all groups, once a store has been sent them.
 
     StepRecord& step(Store store) { return steps[static_cast<size_t>(store)]; }
   };
@@ -139,6 +140,7 @@ class Engine {
   void AddBatch(std::vector<Group> groups, const Batch* parent);
   void Advance(const BatchPtr& batch);
   bool AdvanceStage(const BatchPtr& batch, std::span<const Store> stage);
+  static RowWrites RowsFor(Batch& batch, Store store);
   bool EvictionIsBefore(const Batch& batch, Store store) const;
   void Isolate(const BatchPtr& batch, Store store);
   void PartAnswered(const std::shared_ptr<Split>& split);

@@ -51,14 +51,10 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
   for (Store store : stage) {
     StepRecord& step = batch->step(store);
     if (step.state == StepState::kIdle && Sendable(store) && !EvictionIsBefore(*batch, store)) {
-      auto rows = std::make_shared<std::vector<RowWrite>>();
-      for (const Group& group : batch->groups) {
-        if (group.Needs(store)) rows->insert(rows->end(), group.rows.begin(), group.rows.end());
-      }
       step.state = StepState::kRunning;
       step.touched = true;
       breaker(store).Sent();
-      actions_.emplace_back(Write{batch->id, store, std::move(rows)});
+      actions_.emplace_back(Write{batch->id, store, RowsFor(*batch, store)});
     }
     waiting = waiting || step.state == StepState::kIdle || step.state == StepState::kRunning;
     if (step.state == StepState::kFailed) (step.gave_up ? gave_up : refused) = store;
@@ -74,6 +70,19 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
     Isolate(batch, batch->split ? batch->split->store : *refused);
   }
   return !gave_up && !refused;
+}
+
+/// Stores that all groups need share one copy.
+RowWrites Engine::RowsFor(Batch& batch, Store store) {
+  const auto needs = [store](const Group& group) { return group.Needs(store); };
+  const bool whole = std::ranges::all_of(batch.groups, needs);
+  if (whole && batch.rows) return batch.rows;
+  auto rows = std::make_shared<std::vector<RowWrite>>();
+  for (const Group& group : batch.groups) {
+    if (whole || needs(group)) rows->insert(rows->end(), group.rows.begin(), group.rows.end());
+  }
+  if (whole) batch.rows = rows;
+  return rows;
 }
 
 /// An eviction that is repeated must not take away the entry that the write has made.

@@ -34,15 +34,18 @@ void SortChangesOfOneRow(std::vector<ChangePtr>& changes) {
             [&](const ChangePtr& a, const ChangePtr& b) { return key(a) < key(b); });
 }
 
+/// Looks at a change that outlives it.
 struct SagaKey {
   uint64_t xid;
-  RowId aggregate;
-  bool operator==(const SagaKey&) const = default;
+  const RowId* aggregate;
+  bool operator==(const SagaKey& other) const {
+    return xid == other.xid && *aggregate == *other.aggregate;
+  }
 };
 
 struct SagaKeyHash {
   size_t operator()(const SagaKey& key) const {
-    return RowIdHash{}(key.aggregate) ^ (key.xid * 0x9e3779b97f4a7c15ULL);
+    return RowIdHash{}(*key.aggregate) ^ (key.xid * 0x9e3779b97f4a7c15ULL);
   }
 };
 
@@ -52,7 +55,7 @@ std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool rep
   std::unordered_map<SagaKey, std::shared_ptr<Saga>, SagaKeyHash> open;
   std::vector<SagaPtr> sagas;
   for (const ChangePtr& change : changes) {
-    std::shared_ptr<Saga>& saga = open[{change->xid, change->aggregate}];
+    std::shared_ptr<Saga>& saga = open[{change->xid, &change->aggregate}];
     if (!saga) {
       saga = std::make_shared<Saga>();
       saga->aggregate = change->aggregate;
@@ -87,6 +90,13 @@ const Change* Group::Unencodable() const {
 
 Group Coalesce(std::vector<SagaPtr> sagas) {
   Group group;
+  if (sagas.size() == 1 && sagas.front()->IsOneRow()) {
+    const ChangePtr& change = sagas.front()->changes.front();
+    group.rows.push_back({change->seq, change, {change}});
+    group.keys.push_back(change->row);
+    group.sagas = std::move(sagas);
+    return group;
+  }
   std::sort(sagas.begin(), sagas.end(),
             [](const SagaPtr& a, const SagaPtr& b) { return a->last_seq() < b->last_seq(); });
   std::unordered_map<RowId, size_t, RowIdHash> index;

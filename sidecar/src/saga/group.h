@@ -19,6 +19,8 @@ struct Saga {
 
   int64_t first_seq() const { return changes.front()->seq; }
   int64_t last_seq() const { return changes.back()->seq; }
+  /// One change of a row that is its own aggregate, as most sagas are.
+  bool IsOneRow() const { return changes.size() == 1 && changes.front()->row == aggregate; }
 };
 
 using SagaPtr = std::shared_ptr<const Saga>;

@@ -59,6 +59,8 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
 
 std::vector<WaitingSagas::Serial> WaitingSagas::ConnectedTo(Serial first) const {
   std::vector<Serial> members{first};
+  const Saga& saga = *sagas_.at(first);
+  if (saga.IsOneRow() && by_key_.at(saga.aggregate).size() == 1) return members;
   std::unordered_set<Serial> seen{first};
   for (size_t i = 0; i < members.size(); ++i) {
     ForEachKey(*sagas_.at(members[i]), [&](const RowId& key) {

@@ -16,6 +16,9 @@ namespace {
 /// Redis's proto-max-bulk-len: it closes the connection on anything larger.
 constexpr size_t kValueBytesMax = 512UL * 1024 * 1024;
 
+/// What a cached value has beside the image it is made of.
+constexpr size_t kSpareBytes = 64;
+
 bool IsTime(ColumnKind kind) {
   return kind == ColumnKind::kTimestamptz || kind == ColumnKind::kTimestamp ||
          kind == ColumnKind::kDate;
@@ -43,6 +46,13 @@ void AppendJson(const nlohmann::json& value, std::string& out) {
 }
 
 std::string Quoted(std::string_view text) {
+  const auto is_plain = [](unsigned char c) {
+    return c >= ' ' && c < 0x7F && c != '"' && c != '\\';
+  };
+  if (std::ranges::all_of(text, is_plain)) {
+    std::string quoted = "\"";
+    return quoted.append(text).append("\"");
+  }
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
@@ -165,7 +175,9 @@ void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidation
 }
 
 Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image& image) const {
-  std::string value = R"({"_apex_seq":)" + std::to_string(seq);
+  std::string value;
+  value.reserve(image.size() + kSpareBytes);
+  value.append(R"({"_apex_seq":)").append(std::to_string(seq));
   for (const auto& [name, start, column] : members_) {
     const std::string_view json = image.Find(name).value_or("null");
     value += start;

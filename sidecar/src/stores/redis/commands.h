@@ -3,6 +3,8 @@
 // Not thread-safe; a value.
 #pragma once
 
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <initializer_list>
 #include <string>
@@ -34,6 +36,7 @@ class Commands {
   }
 
   void Append(const Commands& others) {
+    bytes_.reserve(bytes_.size() + others.bytes_.size());
     for (const size_t start : others.starts_) starts_.push_back(bytes_.size() + start);
     bytes_.append(others.bytes_);
   }
@@ -48,8 +51,13 @@ class Commands {
 
  private:
   void Number(char type, size_t number) {
-    bytes_.push_back(type);
-    bytes_.append(std::to_string(number)).append("\r\n");
+    // The type, as many digits as a number has at most, and the end of the line.
+    std::array<char, 24> line;
+    line[0] = type;
+    char* end = std::to_chars(line.data() + 1, line.data() + line.size(), number).ptr;
+    *end++ = '\r';
+    *end++ = '\n';
+    bytes_.append(line.data(), end);
   }
 
   std::string bytes_;

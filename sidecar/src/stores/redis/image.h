@@ -21,6 +21,9 @@ class Image {
   /// The value's JSON text; nullopt when the image has no such column.
   std::optional<std::string_view> Find(std::string_view column) const;
 
+  /// Of its text.
+  size_t size() const { return text_.size(); }
+
  private:
   struct Range {
     size_t begin;
