@@ -91,12 +91,15 @@ class World:
         self._pipelines = 0
 
     def __enter__(self) -> "World":
-        self.postgres.remove()  # what an interrupted run left
+        self._end()  # what an interrupted run left
         self.postgres.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in (self.sink, self.redis, self.neo4j, self.qdrant):
+        self._end()
+
+    def _end(self) -> None:
+        for server in (Sidecar(self._directory / "apex", {}), self.sink, self.redis, self.neo4j, self.qdrant):
             server.stop()
         self.postgres.remove()
 
