@@ -74,6 +74,16 @@ SELECT epoch FROM apex.lead('security_test', 'regress', 60000) \gset
 SET search_path = security_test, public;
 SET client_min_messages = warning;
 SELECT rows_sent FROM apex.backfill_step('security_test', :epoch, 100);
+\c -
+SET search_path = security_test, public;
+SET client_min_messages = warning;
+SELECT count(*) FROM apex.verify_page('trap', NULL, NULL, 100);
+SELECT count(*) FROM apex.verify_rows('trap', '[[1], [77], ["x"]]');
+SELECT count(*) FROM apex.refresh_rows('trap', '[[1], [77]]');
+\c -
+SET search_path = security_test, public;
+SET client_min_messages = warning;
+SELECT apex.alter('part_of_trap', cache => apex.cache('part_of_trap'));
 -- Sagas that are taken back by an UPDATE and by a DELETE
 SELECT count(*) AS recorded FROM apex.outbox o, apex.record_failure('security_test', :epoch, jsonb_build_object(
     'id', '00000000-0000-0000-0000-00000000000' || (o.key ->> 0), 'relation', o.relation::bigint, 'key', o.key, 'xids', jsonb_build_array(o.xid::text),
