@@ -27,6 +27,8 @@ TRANSACTIONS = {
         "INSERT INTO notes (title) VALUES ('kept as well')",
     ],
     "unencodable": ["INSERT INTO notes (title, embedding) VALUES ('nan', '{NaN,1,2}')"],
+    # After the second one COMMIT finds nothing to do, and says so.
+    "two-phase": ["INSERT INTO notes (title) VALUES ('a')", "PREPARE TRANSACTION 'fault'", "COMMIT PREPARED 'fault'"],
     "deferred": ["INSERT INTO deferred (title) VALUES ('a')"],
     "refresh": ["SELECT apex.refresh('notes', '1')"],
     "arm": ["SELECT apex.arm()", "INSERT INTO notes (title) VALUES ('a')"],
@@ -91,13 +93,13 @@ def attempt(session: psycopg.Connection, statements: list[str], raise_at: int) -
     error = None
     session.execute("SELECT apex_faults_start(%s)", [raise_at])
     try:
-        with session.transaction():
-            for statement in statements:
-                session.execute(statement)
+        for statement in ["BEGIN", *statements, "COMMIT"]:
+            session.execute(statement)
     except psycopg.DatabaseError as raised:
         if session.broken:
             pytest.fail(f"call {raise_at} ended the session: {raised}")
         error = str(raised)
+        session.execute("ROLLBACK")
     calls = session.execute("SELECT apex_faults_stop()").fetchone()[0]
     assert session.execute("SELECT apex_faults_late()").fetchone()[0] is None
     return calls, error

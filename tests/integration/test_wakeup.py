@@ -305,16 +305,22 @@ def test_a_commit_wakes_the_worker_itself(database: Database) -> None:
         assert notified(reader)
 
 
-def test_without_a_free_worker_there_is_one_warning_and_polling() -> None:
-    with running("no-workers", preload=True, settings={"max_worker_processes": "0"}) as server:
-        database = Database(server)
-        reader = database.listen()
-        said = warnings_of(reader)
-        assert not arm(reader)
-        assert not arm(reader)
+def test_without_a_free_worker_there_is_one_warning_and_polling_until_one_is_free() -> None:
+    # One of the two is the launcher of logical replication.
+    with running("few-workers", preload=True, settings={"max_worker_processes": "2"}) as server:
+        first, second = Database(server), Database(server)
+        here, there = first.listen(), second.listen()
+        assert arm(here)
+        said = warnings_of(there)
+        assert not arm(there)
+        assert not arm(there)
         assert said == ["apex_saga found no free background worker"]
-        database.write()
-        assert silent(reader)
+        second.write()
+        assert silent(there)
+        here.close()
+        wait_until(lambda: arm(there), message="the worker of a reader that has gone makes room")
+        second.write()
+        assert notified(there)
 
 
 def test_a_writer_that_came_before_every_reader_wakes_the_first_one() -> None:
