@@ -326,8 +326,9 @@ bool PushArray(JsonWriter* writer, const ValueType& type, Datum value) {
   const Size count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
   if (count > kImageBytesMax / kValueOverheadBytes) return TakeRoom(writer, kImageBytesMax);
   ArrayElements elements{};
-  deconstruct_array(array, type.type, type.length, type.by_value, type.alignment, &elements.values,
-                    &elements.nulls, &elements.count);
+  // The array's own element type, which `type` is not when it is a domain.
+  deconstruct_array(array, ARR_ELEMTYPE(array), type.length, type.by_value, type.alignment,
+                    &elements.values, &elements.nulls, &elements.count);
   return PushDimension(writer, type, array, 0, &elements);
 }
 

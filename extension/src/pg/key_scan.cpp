@@ -34,24 +34,29 @@ Oid OrderProcedure(Relation index, int column) {
   return get_opfamily_proc(index->rd_opfamily[column], type, type, BTORDER_PROC);
 }
 
-RegProcedure EqualProcedure(Relation index, int column) {
+RegProcedure OperatorProcedure(Relation index, int column, StrategyNumber strategy) {
   const Oid type = index->rd_opcintype[column];
-  return get_opcode(
-      get_opfamily_member(index->rd_opfamily[column], type, type, BTEqualStrategyNumber));
+  return get_opcode(get_opfamily_member(index->rd_opfamily[column], type, type, strategy));
 }
 
 // (a, b) = (x, y), column by column. Returns how many scan keys it is.
 int EqualKeys(Relation index, const TupleTableSlot* search, ScanKey keys) {
   const int count = IndexRelationGetNumberOfKeyAttributes(index);
   for (int i = 0; i < count; i++) {
-    SetScanKey(&keys[i], 0, index, i, BTEqualStrategyNumber, EqualProcedure(index, i), search);
+    SetScanKey(&keys[i], 0, index, i, BTEqualStrategyNumber,
+               OperatorProcedure(index, i, BTEqualStrategyNumber), search);
   }
   return count;
 }
 
-// (a, b) > (x, y) as one row comparison, which the index begins at.
+// (a, b) > (x, y) as one row comparison, which the index begins at. A btree takes no row of one.
 int BehindKey(Relation index, const TupleTableSlot* search, ScanKey keys) {
   const int count = IndexRelationGetNumberOfKeyAttributes(index);
+  if (count == 1) {
+    SetScanKey(&keys[0], 0, index, 0, BTGreaterStrategyNumber,
+               OperatorProcedure(index, 0, BTGreaterStrategyNumber), search);
+    return 1;
+  }
   const ScanKey members = &keys[1];
   for (int i = 0; i < count; i++) {
     SetScanKey(&members[i], i == count - 1 ? SK_ROW_MEMBER | SK_ROW_END : SK_ROW_MEMBER, index, i,
