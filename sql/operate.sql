@@ -103,7 +103,7 @@ SELECT apex.retry('00000000-0000-0000-0000-00000000000a');
 -- apex.rotate: empties the slot before the current one, if every cursor has passed it
 CREATE FUNCTION put_into_previous_slot() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-  EXECUTE format('INSERT INTO apex.outbox_%s SELECT * FROM apex.outbox WHERE relation = %s', (apex.outbox_slot() + 2) % 3, 'item'::regclass::oid);
+  EXECUTE format('INSERT INTO apex.outbox_%s SELECT * FROM apex.outbox_blocks', (apex.outbox_slot() + 2) % 3);
 END
 $$;
 CREATE FUNCTION previous_slot_rows() RETURNS bigint LANGUAGE plpgsql AS $$
@@ -148,7 +148,7 @@ SELECT p ->> 'leader' AS leader, p ->> 'heartbeat_age_seconds' AS age
   FROM apex.status() s, jsonb_array_elements(s -> 'pipelines') p WHERE p ->> 'pipeline' = 'operate_test';
 SELECT apex.rotate();
 SELECT count(*) FROM item;
-INSERT INTO apex.outbox SELECT * FROM apex.outbox;
+INSERT INTO apex.outbox_0 SELECT * FROM apex.outbox_0;
 DELETE FROM apex.mapping;
 UPDATE apex.pipeline SET epoch = 0;
 SELECT apex.attach('stranger', apex.graph('Stranger'));
@@ -157,6 +157,7 @@ RESET ROLE;
 SET ROLE regress_apex_user;
 SELECT count(*) FROM apex.outbox;
 SELECT count(*) FROM apex.outbox_0;
+SELECT count(*) FROM apex.unpack('apex.outbox_0'::regclass, '(0,1)');
 SELECT count(*) FROM apex.mapping;
 SELECT count(*) FROM apex.failed_sagas;
 SELECT nextval('apex.outbox_seq');

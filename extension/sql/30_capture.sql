@@ -1,56 +1,39 @@
 -- The outbox and the trigger that writes it.
 --
--- Rows are appended by the trigger function alone, straight to the heap of the slot of the hour and its indexes, so that
--- no role needs a right to write here. They are never updated and never deleted one by one: apex.rotate() truncates a slot
--- that every reader has passed.
+-- A transaction's events are written in blocks of up to 64 when a block is full and before the commit, straight to the heap
+-- of the slot of the hour and its indexes, so that no role needs a right to write here. Blocks are never updated and never
+-- deleted one by one: apex.rotate() truncates a slot that every reader has passed.
 
-CREATE SEQUENCE apex.outbox_seq AS bigint CACHE 1;
+-- The increment is the most events that a block has (kBlockEventsMax): the block that draws a value has it and the values
+-- below, as many as it has events.
+CREATE SEQUENCE apex.outbox_seq AS bigint INCREMENT 64 START 64 CACHE 1;
 COMMENT ON SEQUENCE apex.outbox_seq IS
-  'Versions of rows. Per row they rise in commit order, because they are drawn under the row''s lock; hence CACHE 1.';
+  'Versions of rows. Per row they rise in commit order, because they are drawn while all rows of a block are locked; hence CACHE 1.';
 
-CREATE TABLE apex.outbox (
+CREATE TABLE apex.outbox_blocks (
   seq bigint NOT NULL,
   xid xid8 NOT NULL,
-  command int NOT NULL,
-  relation oid NOT NULL,
-  mapping int NOT NULL,
-  op "char" NOT NULL,
-  key jsonb NOT NULL,
-  aggregate_relation oid,
-  aggregate_key jsonb,
-  before jsonb,
-  after jsonb,
-  embedding bytea,
-  old_embedding bytea,
-  error text,
-  traceparent text,
-  captured_at timestamptz NOT NULL
+  captured_at timestamptz NOT NULL,
+  events int NOT NULL,
+  mappings int[] NOT NULL,
+  block bytea NOT NULL
 );
-COMMENT ON TABLE apex.outbox IS 'Committed changes of attached tables. Empty itself: the rows are in the slots that inherit from it.';
-COMMENT ON COLUMN apex.outbox.seq IS 'Version, from apex.outbox_seq, drawn after the transaction id and under the row''s lock';
-COMMENT ON COLUMN apex.outbox.xid IS 'The top-level transaction';
-COMMENT ON COLUMN apex.outbox.command IS 'Command inside the transaction; a row''s events of one transaction are ordered by (command, seq)';
-COMMENT ON COLUMN apex.outbox.relation IS 'The attached table; of a partitioned table the parent';
-COMMENT ON COLUMN apex.outbox.mapping IS 'apex.mapping.id that the event was captured under';
-COMMENT ON COLUMN apex.outbox.op IS 'I insert, U update, D delete, R refresh (a full image drawn later)';
-COMMENT ON COLUMN apex.outbox.key IS 'Array of the primary key''s values in key order: integers as numbers, everything else as text';
-COMMENT ON COLUMN apex.outbox.aggregate_relation IS 'Table of the aggregate''s row; NULL: the row is its own aggregate';
-COMMENT ON COLUMN apex.outbox.aggregate_key IS 'Key of the aggregate''s row';
-COMMENT ON COLUMN apex.outbox.before IS 'Mapped and key columns before the change, without the embedding; NULL for I and R';
-COMMENT ON COLUMN apex.outbox.after IS 'Mapped and key columns after the change, without the embedding; NULL for D';
-COMMENT ON COLUMN apex.outbox.embedding IS 'The embedding after the change, packed little-endian float4; NULL when the column is';
-COMMENT ON COLUMN apex.outbox.old_embedding IS 'The embedding before the change where it differs';
-COMMENT ON COLUMN apex.outbox.error IS 'Column and reason when a value could not be encoded: the event has only its key';
-COMMENT ON COLUMN apex.outbox.traceparent IS 'W3C trace context, from the setting apex.traceparent';
-COMMENT ON COLUMN apex.outbox.captured_at IS 'Wall clock at capture';
+COMMENT ON TABLE apex.outbox_blocks IS 'Committed changes of attached tables, in blocks. Empty itself: they are in the slots that inherit from it. Read the view apex.outbox.';
+COMMENT ON COLUMN apex.outbox_blocks.seq IS 'Version of the last event, from apex.outbox_seq; the events before it have the versions just below';
+COMMENT ON COLUMN apex.outbox_blocks.xid IS 'The top-level transaction';
+COMMENT ON COLUMN apex.outbox_blocks.captured_at IS 'Wall clock when the first event was captured';
+COMMENT ON COLUMN apex.outbox_blocks.events IS 'How many events there are: 1 to 64';
+COMMENT ON COLUMN apex.outbox_blocks.mappings IS 'Every apex.mapping.id that an event was captured under';
+COMMENT ON COLUMN apex.outbox_blocks.block IS 'The events, which apex.unpack reads';
 
--- Vacuum would find nothing to do here but what rollbacks leave, and TRUNCATE takes that as well.
-CREATE TABLE apex.outbox_0 () INHERITS (apex.outbox)
-  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE TABLE apex.outbox_1 () INHERITS (apex.outbox)
-  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
-CREATE TABLE apex.outbox_2 () INHERITS (apex.outbox)
-  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off);
+-- Vacuum would find nothing to do here but what rollbacks leave, and TRUNCATE takes that as well. A block of several events
+-- fits a page and stays there uncompressed; one large event is compressed and toasted like any value.
+CREATE TABLE apex.outbox_0 () INHERITS (apex.outbox_blocks)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off, toast_tuple_target = 8160);
+CREATE TABLE apex.outbox_1 () INHERITS (apex.outbox_blocks)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off, toast_tuple_target = 8160);
+CREATE TABLE apex.outbox_2 () INHERITS (apex.outbox_blocks)
+  WITH (autovacuum_enabled = off, toast.autovacuum_enabled = off, toast_tuple_target = 8160);
 COMMENT ON TABLE apex.outbox_0 IS 'First of the three slots of the outbox that take turns';
 COMMENT ON TABLE apex.outbox_1 IS 'Second of the three slots of the outbox that take turns';
 COMMENT ON TABLE apex.outbox_2 IS 'Third of the three slots of the outbox that take turns';
@@ -62,8 +45,57 @@ CREATE INDEX outbox_0_xid ON apex.outbox_0 (xid, seq);
 CREATE INDEX outbox_1_xid ON apex.outbox_1 (xid, seq);
 CREATE INDEX outbox_2_xid ON apex.outbox_2 (xid, seq);
 -- The parent is empty, but the planner merges its slots by index only when all of them have it.
-CREATE INDEX outbox_by_seq ON apex.outbox (seq);
-CREATE INDEX outbox_by_xid ON apex.outbox (xid, seq);
+CREATE INDEX outbox_by_seq ON apex.outbox_blocks (seq);
+CREATE INDEX outbox_by_xid ON apex.outbox_blocks (xid, seq);
+
+CREATE TYPE apex.event AS (
+  seq bigint,
+  xid xid8,
+  command int,
+  relation oid,
+  mapping int,
+  op "char",
+  key jsonb,
+  aggregate_relation oid,
+  aggregate_key jsonb,
+  before jsonb,
+  after jsonb,
+  embedding bytea,
+  old_embedding bytea,
+  error text,
+  traceparent text,
+  captured_at timestamptz
+);
+COMMENT ON TYPE apex.event IS 'One change of a row of an attached table';
+COMMENT ON COLUMN apex.event.seq IS 'Version, from apex.outbox_seq, drawn after the transaction id and while the row is locked';
+COMMENT ON COLUMN apex.event.xid IS 'The top-level transaction';
+COMMENT ON COLUMN apex.event.command IS 'Command inside the transaction; a row''s events of one transaction are ordered by (command, seq)';
+COMMENT ON COLUMN apex.event.relation IS 'The attached table; of a partitioned table the parent';
+COMMENT ON COLUMN apex.event.mapping IS 'apex.mapping.id that the event was captured under';
+COMMENT ON COLUMN apex.event.op IS 'I insert, U update, D delete, R refresh (a full image drawn later)';
+COMMENT ON COLUMN apex.event.key IS 'Array of the primary key''s values in key order: integers as numbers, everything else as text';
+COMMENT ON COLUMN apex.event.aggregate_relation IS 'Table of the aggregate''s row; NULL: the row is its own aggregate';
+COMMENT ON COLUMN apex.event.aggregate_key IS 'Key of the aggregate''s row';
+COMMENT ON COLUMN apex.event.before IS 'Mapped and key columns before the change, without the embedding; NULL for I and R';
+COMMENT ON COLUMN apex.event.after IS 'Mapped and key columns after the change, without the embedding; NULL for D';
+COMMENT ON COLUMN apex.event.embedding IS 'The embedding after the change, packed little-endian float4; NULL when the column is';
+COMMENT ON COLUMN apex.event.old_embedding IS 'The embedding before the change where it differs';
+COMMENT ON COLUMN apex.event.error IS 'Column and reason when a value could not be encoded: the event has only its key';
+COMMENT ON COLUMN apex.event.traceparent IS 'W3C trace context, from the setting apex.traceparent';
+COMMENT ON COLUMN apex.event.captured_at IS 'Wall clock when the first event of its block was captured';
+
+CREATE FUNCTION apex.unpack(slot oid, place tid) RETURNS SETOF apex.event
+  LANGUAGE c STABLE STRICT ROWS 32 AS 'MODULE_PATHNAME', 'apex_unpack';
+COMMENT ON FUNCTION apex.unpack(oid, tid) IS
+  'The events of the block at this place of a slot of the outbox, in the order of their seq; none when the query''s snapshot does not see it';
+REVOKE ALL ON FUNCTION apex.unpack(oid, tid) FROM PUBLIC;
+
+-- The transaction is the block's, so that a condition on it is looked up in the index.
+CREATE VIEW apex.outbox AS
+  SELECT e.seq, b.xid, e.command, e.relation, e.mapping, e.op, e.key, e.aggregate_relation, e.aggregate_key, e.before, e.after,
+         e.embedding, e.old_embedding, e.error, e.traceparent, e.captured_at
+    FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid) e;
+COMMENT ON VIEW apex.outbox IS 'Committed changes of attached tables, one a row';
 
 CREATE FUNCTION apex.capture() RETURNS trigger
   LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_capture';
@@ -118,7 +150,7 @@ BEGIN
   FOR cursor_of IN SELECT p.name, p.from_snapshot FROM apex.pipeline p LOOP
     EXECUTE format('SELECT EXISTS (SELECT FROM ONLY %s o WHERE o.xid >= pg_snapshot_xmin($1) '
                    'AND NOT pg_visible_in_snapshot(o.xid, $1) '
-                   'AND o.mapping IN (SELECT m.id FROM apex.mapping m WHERE m.pipeline = $2))', slot_table)
+                   'AND o.mappings && ARRAY(SELECT m.id FROM apex.mapping m WHERE m.pipeline = $2))', slot_table)
       INTO undelivered USING cursor_of.from_snapshot, cursor_of.name;
     IF undelivered THEN
       RETURN '{}';

@@ -76,7 +76,7 @@ COMMENT ON TABLE apex.saga_row IS 'Rows of failed sagas with the image the store
 
 CREATE TABLE apex.saga_event (
   saga uuid NOT NULL REFERENCES apex.saga ON DELETE CASCADE,
-  LIKE apex.outbox,
+  LIKE apex.event,
   PRIMARY KEY (seq)
 );
 CREATE INDEX ON apex.saga_event (saga);
@@ -276,58 +276,64 @@ COMMENT ON FUNCTION apex.resign(text, bigint) IS 'Ends a leader''s lease early, 
 
 -- ---- Reading ----
 
-CREATE FUNCTION apex.batch_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int) RETURNS SETOF apex.outbox
+CREATE FUNCTION apex.batch_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int, xids xid8[] DEFAULT NULL)
+  RETURNS SETOF apex.event
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
   -- The outbox has no statistics. Only walks of its indexes in seq order serve, whatever the planner would guess.
   SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
-  SET jit = off
+  SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off
 AS $$
 DECLARE
-  mappings int[] := ARRAY(SELECT m.id FROM apex.mapping m WHERE m.pipeline = batch.name);
+  own int[] := ARRAY(SELECT m.id FROM apex.mapping m WHERE m.pipeline = batch.name);
   stragglers xid8[] := ARRAY(
     SELECT xid FROM pg_snapshot_xip(batch.from_snapshot) xid WHERE pg_visible_in_snapshot(xid, batch.to_snapshot)
     UNION ALL
     SELECT x::text::xid8 FROM generate_series(pg_snapshot_xmax(batch.from_snapshot)::text::bigint,
                                               batch.from_ceiling::text::bigint - 1) x
      WHERE pg_visible_in_snapshot(x::text::xid8, batch.to_snapshot));
+  new_after CONSTANT bigint := greatest(after_seq, batch.position);
 BEGIN
   upto_seq := least(upto_seq, batch.to_position);
   RETURN QUERY
     SELECT every.* FROM (
-      -- A call of xid8ge, not its operator, so that the index on xid is no candidate. An event of a row that is parked at
-      -- a version not lower is part of that failure.
-      (SELECT o.* FROM apex.outbox o
-        WHERE o.seq > greatest(after_seq, batch.position) AND o.seq <= upto_seq
-          AND xid8ge(o.xid, batch.from_ceiling) AND pg_visible_in_snapshot(o.xid, batch.to_snapshot)
-          AND o.mapping = ANY (mappings)
-          AND o.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
-                                 WHERE r.relation = o.relation AND r.key = o.key), 0)
-        ORDER BY o.seq LIMIT rows_max)
+      -- A block has its last event's seq: one that ends up to 63 later may begin in the range. Blocks come in seq order and
+      -- do not overlap, so that the limit stops at the right event. A call of xid8ge, not its operator, so that the index
+      -- on xid is no candidate. An event of a row that is parked at a version not lower is part of that failure.
+      (SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid) e
+        WHERE b.seq > new_after AND b.seq < upto_seq + 64
+          AND xid8ge(b.xid, batch.from_ceiling) AND pg_visible_in_snapshot(b.xid, batch.to_snapshot)
+          AND b.mappings && own AND (xids IS NULL OR b.xid = ANY (xids))
+          AND e.seq > new_after AND e.seq <= upto_seq AND e.mapping = ANY (own)
+          AND e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                 WHERE r.relation = e.relation AND r.key = e.key), 0)
+        ORDER BY b.seq LIMIT rows_max)
       UNION ALL
       (SELECT late.* FROM unnest(stragglers) straggler(xid)
         CROSS JOIN LATERAL (
-          SELECT o.* FROM apex.outbox o
-           WHERE o.xid = straggler.xid AND o.seq > after_seq AND o.seq <= upto_seq
-             AND o.mapping = ANY (mappings)
-             AND o.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
-                                    WHERE r.relation = o.relation AND r.key = o.key), 0)
-           ORDER BY o.seq LIMIT rows_max) late)
+          SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid) e
+           WHERE b.xid = straggler.xid AND b.seq > after_seq AND b.seq < upto_seq + 64
+             AND b.mappings && own AND (xids IS NULL OR b.xid = ANY (xids))
+             AND e.seq > after_seq AND e.seq <= upto_seq AND e.mapping = ANY (own)
+             AND e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                    WHERE r.relation = e.relation AND r.key = e.key), 0)
+           ORDER BY b.seq LIMIT rows_max) late)
     ) every ORDER BY every.seq LIMIT rows_max;
 END
 $$;
-COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int) IS
-  'Events of an open batch with after_seq < seq <= upto_seq, in seq order: what to_snapshot sees and from_snapshot did not';
+COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]) IS
+  'Events of an open batch with after_seq < seq <= upto_seq, of all transactions or some, in seq order: what to_snapshot sees and from_snapshot did not';
 
 CREATE FUNCTION apex.read_piece(pipeline text, epoch bigint, after_seq bigint, rows_max int, upto_seq bigint DEFAULT NULL)
-  RETURNS SETOF apex.outbox
+  RETURNS SETOF apex.event
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
   SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '32MB'
 AS $$
 DECLARE
   -- How far beyond a piece the rest of its sagas is looked for. The handed-out window depends on it: see the contract.
   lookahead CONSTANT bigint := 8192;
-  -- An idle cursor that lets this many events of other pipelines pass moves, so that it neither rereads nor keeps them.
-  idle_max CONSTANT bigint := 4096;
+  -- An idle cursor that lets this many versions of other pipelines pass, 1024 blocks, moves, so that it neither rereads nor
+  -- keeps them.
+  idle_max CONSTANT bigint := 65536;
   p apex.pipeline;
   opening boolean;
   place tid;
@@ -370,7 +376,8 @@ BEGIN
         FROM finish f WHERE l.ctid = place
     ), rest AS (
       SELECT ahead.* FROM finish f
-        CROSS JOIN LATERAL apex.batch_events(p, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END) ahead
+        CROSS JOIN LATERAL apex.batch_events(p, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END,
+                                             ARRAY(SELECT DISTINCT s.xid FROM piece s)) ahead
        WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
           IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
     )
@@ -453,6 +460,7 @@ AS $$
 #variable_conflict use_column
 DECLARE
   saga_id CONSTANT uuid := saga ->> 'id';
+  listed CONSTANT bigint[] := ARRAY(SELECT jsonb_array_elements_text(record_failure.saga -> 'events')::bigint);
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
   PERFORM apex.lock_pipeline(record_failure.pipeline, record_failure.epoch);
@@ -465,8 +473,11 @@ BEGIN
   ON CONFLICT (id) DO NOTHING;
   IF FOUND THEN
     INSERT INTO apex.saga_event
-    SELECT saga_id, o.* FROM apex.outbox o
-     WHERE o.seq = ANY (ARRAY(SELECT listed.seq::bigint FROM jsonb_array_elements_text(record_failure.saga -> 'events') listed(seq)))
+    SELECT saga_id, e.* FROM (
+      SELECT DISTINCT b.tableoid, b.ctid FROM unnest(listed) event(seq)
+        JOIN apex.outbox_blocks b ON b.seq >= event.seq AND b.seq < event.seq + 64) holding
+      CROSS JOIN LATERAL apex.unpack(holding.tableoid, holding.ctid) e
+     WHERE e.seq = ANY (listed)
     ON CONFLICT (seq) DO UPDATE SET saga = excluded.saga;
 
     -- A later change than the one that is parked was accepted, and its checkpoint has not been written yet.
@@ -525,7 +536,7 @@ REVOKE ALL ON FUNCTION
   apex.next_xid(), apex.current_history(), apex.start_cursor(),
   apex.current_pipeline(text, bigint), apex.lock_pipeline(text, bigint),
   apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint),
-  apex.batch_events(apex.pipeline, bigint, bigint, int), apex.read_piece(text, bigint, bigint, int, bigint),
+  apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]), apex.read_piece(text, bigint, bigint, int, bigint),
   apex.checkpoint(text, bigint, bigint, jsonb, boolean), apex.delete_empty_sagas(text), apex.undo_rows(uuid),
   apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text)
 FROM PUBLIC;

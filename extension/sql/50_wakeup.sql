@@ -36,14 +36,14 @@ BEGIN ATOMIC
       SELECT FROM (SELECT DISTINCT pipeline FROM apex.mapping) AS mapped
       LEFT JOIN apex.pipeline AS cursor ON cursor.name = mapped.pipeline
       CROSS JOIN LATERAL (
-        SELECT late.xid, late.seq, late.mapping FROM apex.outbox AS late
+        SELECT late.xid, late.seq, late.mappings FROM apex.outbox_blocks AS late
         WHERE late.xid = ANY (ARRAY(SELECT pg_snapshot_xip(cursor.from_snapshot))) AND late.xid <= sync_state.position
         UNION ALL
-        SELECT new.xid, new.seq, new.mapping FROM apex.outbox AS new
+        SELECT new.xid, new.seq, new.mappings FROM apex.outbox_blocks AS new
         WHERE new.xid >= coalesce(pg_snapshot_xmax(cursor.from_snapshot), '0'::xid8) AND new.xid <= sync_state.position
-      ) AS event
-      JOIN apex.mapping ON mapping.id = event.mapping AND mapping.pipeline = mapped.pipeline
-      WHERE NOT coalesce(pg_visible_in_snapshot(event.xid, cursor.to_snapshot) AND event.seq <= cursor.settled, false))
+      ) AS block
+      JOIN apex.mapping ON mapping.id = ANY (block.mappings) AND mapping.pipeline = mapped.pipeline
+      WHERE NOT coalesce(pg_visible_in_snapshot(block.xid, cursor.to_snapshot) AND block.seq <= cursor.settled, false))
       THEN 'waiting'
     ELSE 'synced'
   END;

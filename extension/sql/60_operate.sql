@@ -71,12 +71,19 @@ COMMENT ON VIEW apex.failed_sagas IS
 CREATE FUNCTION apex.pending(p apex.pipeline, events_max int, OUT events bigint, OUT oldest timestamptz)
   LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-  SELECT count(*), min(captured_at) FROM (
-    SELECT o.captured_at FROM apex.outbox o
-     WHERE o.xid >= pg_snapshot_xmin(p.from_snapshot) AND NOT pg_visible_in_snapshot(o.xid, p.from_snapshot)
-       AND NOT (o.seq <= p.settled AND coalesce(pg_visible_in_snapshot(o.xid, p.to_snapshot), false))
-       AND o.mapping IN (SELECT m.id FROM apex.mapping m WHERE m.pipeline = p.name)
-     ORDER BY o.seq LIMIT events_max) undelivered;
+  -- Only a block that several pipelines share, or that is settled in part, has to be opened.
+  WITH own AS MATERIALIZED (SELECT array_agg(m.id) AS mappings FROM apex.mapping m WHERE m.pipeline = p.name),
+  undelivered AS (
+    SELECT b.captured_at, CASE
+        WHEN b.mappings <@ own.mappings AND (part.settled IS NULL OR b.seq - b.events >= part.settled) THEN b.events
+        ELSE (SELECT count(*) FROM apex.unpack(b.tableoid, b.ctid) e
+               WHERE e.mapping = ANY (own.mappings) AND e.seq > coalesce(part.settled, 0)) END AS events
+      FROM own, apex.outbox_blocks b
+      CROSS JOIN LATERAL (SELECT CASE WHEN pg_visible_in_snapshot(b.xid, p.to_snapshot) THEN p.settled END) part(settled)
+     WHERE b.xid >= pg_snapshot_xmin(p.from_snapshot) AND NOT pg_visible_in_snapshot(b.xid, p.from_snapshot)
+       AND NOT coalesce(b.seq <= part.settled, false) AND b.mappings && own.mappings
+     ORDER BY b.seq LIMIT events_max)
+  SELECT least(coalesce(sum(u.events), 0), events_max), min(u.captured_at) FROM undelivered u WHERE u.events > 0;
 END;
 COMMENT ON FUNCTION apex.pending(apex.pipeline, int) IS 'Events that a pipeline has still to deliver, up to a number, and the capture time of the oldest';
 REVOKE ALL ON FUNCTION apex.pending(apex.pipeline, int) FROM PUBLIC;
@@ -128,11 +135,11 @@ CREATE FUNCTION apex.grant_sidecar(role regrole) RETURNS void
 AS $$
 BEGIN
   EXECUTE format('GRANT USAGE ON SCHEMA apex TO %s', role);
-  EXECUTE format('GRANT SELECT ON apex.mapping, apex.pipeline, apex.outbox, apex.outbox_0, apex.outbox_1, apex.outbox_2, '
+  EXECUTE format('GRANT SELECT ON apex.mapping, apex.pipeline, apex.outbox, apex.outbox_blocks, apex.outbox_0, apex.outbox_1, apex.outbox_2, '
                  'apex.outbox_seq, apex.backfill_progress, apex.saga, apex.saga_row, apex.saga_event, apex.sagas, apex.failed_sagas TO %s', role);
   EXECUTE format('GRANT EXECUTE ON FUNCTION apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint), '
                  'apex.read_piece(text, bigint, bigint, int, bigint), apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
-                 'apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
+                 'apex.unpack(oid, tid), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '
                  'apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
 END

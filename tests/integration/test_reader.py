@@ -78,7 +78,8 @@ def later_xid_with_an_earlier_seq(sessions: Sessions, between: Callable[[], obje
     """The first transaction draws its seq last and commits first. `between` runs when only it has committed."""
     first, second = sessions(), sessions()
     first.execute("SELECT pg_current_xact_id()")
-    second.execute("INSERT INTO documents VALUES (2)")
+    # More than a block, so that versions are drawn before the commit.
+    second.execute("INSERT INTO documents SELECT generate_series(1001, 1070)")
     first.execute("INSERT INTO documents VALUES (1)")
     first.commit()
     between()
@@ -90,7 +91,7 @@ def test_a_later_xid_with_an_earlier_seq_that_commits_last_is_delivered(sessions
     later_xid_with_an_earlier_seq(sessions, lambda: early.extend(reader.batch()))
     late = reader.batch()
     assert keys(early) == [1]
-    assert keys(late) == [2]
+    assert keys(late) == [*range(1001, 1071)]
     assert late[0].seq < early[0].seq
     assert late[0].xid > early[0].xid
 
@@ -119,7 +120,7 @@ def test_the_snapshots_xmax_in_place_of_the_ceiling_would_lose_it(sessions: Sess
     early = []
     later_xid_with_an_earlier_seq(sessions, lambda: early.extend(batch()))
     assert early == [1]
-    assert batch() == []
+    assert len(batch()) < 70
     pg.close()
 
 
@@ -169,8 +170,9 @@ def test_a_straggler_of_many_events_is_read_in_pieces_and_in_order(sessions: Ses
     other.execute("INSERT INTO documents VALUES (5001)")
     other.commit()
     long.commit()
-    events = reader.batch(rows_max=300)
-    assert keys(events) == [*range(1, 2001), 5001]
+    events = keys(reader.batch(rows_max=300))
+    assert [key for key in events if key < 5000] == [*range(1, 2001)]
+    assert events.count(5001) == 1 and len(events) == 2001
 
 
 def test_a_trigger_that_updates_its_own_row_leaves_the_order_of_commands(dsn: str, reader: Reader) -> None:
@@ -223,9 +225,10 @@ def test_an_idle_cursor_follows_when_other_pipelines_are_busy(dsn: str, reader: 
     idle = Reader(dsn, pipeline="idle")
     idle.lead()
     with psycopg.connect(dsn, autocommit=True) as pg:
-        pg.execute("INSERT INTO documents SELECT generate_series(1, 5000)")
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 70000)")
+        drawn = pg.execute("SELECT last_value FROM apex.outbox_seq").fetchone()[0]
     assert idle.batch() == []
-    assert idle.cursor().position == 5000
+    assert idle.cursor().position == drawn
     idle.pg.close()
 
 
@@ -343,10 +346,10 @@ def test_a_piece_brings_the_rest_of_its_sagas(dsn: str, reader: Reader) -> None:
 def test_a_saga_longer_than_the_lookahead_is_split(dsn: str, reader: Reader) -> None:
     with psycopg.connect(dsn, autocommit=True) as pg, pg.transaction():
         pg.execute("INSERT INTO documents VALUES (1)")
-        pg.execute("INSERT INTO documents SELECT generate_series(2, %s)", [LOOKAHEAD])
-        pg.execute("UPDATE documents SET n = 1 WHERE id = 1")
+        pg.execute("INSERT INTO documents SELECT generate_series(2, %s)", [LOOKAHEAD - 1])
+        pg.execute("UPDATE documents SET n = 1 WHERE id = 1")  # The last event of a full block.
         pg.execute("UPDATE documents SET n = 2 WHERE id = 1")
-    assert [event.seq for event in reader.read(rows_max=1)] == [1, LOOKAHEAD + 1]
+    assert [event.after["n"] for event in reader.read(rows_max=1)] == [0, 1]
 
 
 def test_reading_nothing_writes_nothing(dsn: str, reader: Reader) -> None:
@@ -364,19 +367,20 @@ def test_what_commits_after_a_batch_was_opened_belongs_to_the_next(dsn: str, rea
         first = reader.read(rows_max=3)
         pg.execute("INSERT INTO documents VALUES (5)")
     reader.after = first[-1].seq
-    assert keys(reader.read()) == [4]
-    reader.checkpoint(4, close=True)
+    second = reader.read()
+    assert keys(second) == [4]
+    reader.checkpoint(second[-1].seq, close=True)
     assert keys(reader.batch()) == [5]
 
 
 def test_a_batch_that_is_not_settled_cannot_be_closed(dsn: str, reader: Reader) -> None:
     with psycopg.connect(dsn, autocommit=True) as pg:
         pg.execute("INSERT INTO documents SELECT generate_series(1, 4)")
-    reader.read()
+    last = reader.read()[-1].seq
     with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-        reader.checkpoint(3, close=True)
-    reader.checkpoint(4, close=True)
-    reader.checkpoint(4, close=True)
+        reader.checkpoint(last - 1, close=True)
+    reader.checkpoint(last, close=True)
+    reader.checkpoint(last, close=True)
 
 
 # ---- Leadership ----
@@ -446,16 +450,18 @@ def test_the_window_of_a_dead_leader_is_what_it_may_have_written(dsn: str, reade
         with pg.transaction():
             pg.execute("INSERT INTO documents SELECT generate_series(1, 10)")
             pg.execute("UPDATE documents SET n = 1 WHERE id = 6")
-    for end in (4, 8):
-        reader.read(rows_max=4)
-        reader.after = end
-    reader.checkpoint(4)
+    # The ends of two pieces inside one block.
+    ends = []
+    for _ in range(2):
+        reader.after = reader.read(rows_max=4)[3].seq
+        ends.append(reader.after)
+    reader.checkpoint(ends[0])
     successor = Reader(dsn)
     led = successor.lead()
-    assert (led.settled, led.handed_out) == (4, 8)
-    assert [event.seq for event in successor.read(rows_max=1, upto=led.handed_out)] == [5, 6, 7, 8, 11]
+    assert (led.settled, led.handed_out) == tuple(ends)
+    assert keys(successor.read(rows_max=1, upto=led.handed_out)) == [5, 6, 7, 8, 6]
     # However often it dies there, the window does not grow.
-    assert successor.lead().handed_out == 8
+    assert successor.lead().handed_out == ends[1]
     successor.pg.close()
 
 

@@ -44,78 +44,38 @@ bool SameValue(const PlanColumn& column, const RowValues& before, const RowValue
   return datum_image_eq(old_value, new_value, form->attbyval, form->attlen);
 }
 
-bool SameValues(const PlanColumn* columns, int count, const RowValues& before,
-                const RowValues& after, TupleDesc descriptor) {
-  for (int i = 0; i < count; i++) {
-    if (!SameValue(columns[i], before, after, descriptor)) return false;
+bool KeyChanged(const CapturePlan& plan, const RowChange& change, TupleDesc descriptor) {
+  for (int i = 0; i < plan.key_count; i++) {
+    if (!SameValue(plan.key[i], change.before, change.after, descriptor)) return true;
   }
-  return true;
+  return false;
 }
 
-OutboxEvent StartEvent(char op, CommandId command, const RowImage& row) {
-  OutboxEvent event{};
-  event.op = op;
-  event.command = command;
-  event.key = row.key;
-  event.aggregate_key = row.aggregate_key;
-  event.error = row.error;
-  return event;
-}
-
-void Write(const CapturePlan& plan, const OutboxEvent& event) {
-  WriteEvent(plan, event, DrawSeq(plan));
-}
-
-void CaptureInsert(const CapturePlan& plan, const RowImage& after, CommandId command) {
-  OutboxEvent event = StartEvent('I', command, after);
-  event.after = after.image;
-  event.embedding = after.embedding;
-  Write(plan, event);
-}
-
-void CaptureDelete(const CapturePlan& plan, const RowImage& before, CommandId command) {
-  // A delete needs no more than the key: an image that cannot be written does not hold it up.
-  OutboxEvent event = StartEvent('D', command, before);
-  event.error = before.key_error;
-  event.before = before.image;
-  event.old_embedding = before.embedding;
-  Write(plan, event);
-}
-
-// NULL says "unchanged", so that a NULL of before is written as no bytes.
-const bytea* OldEmbedding(const RowImage& before) {
-  if (before.embedding != nullptr) return before.embedding;
-  bytea* none = static_cast<bytea*>(palloc(VARHDRSZ));
-  SET_VARSIZE(none, VARHDRSZ);
-  return none;
+// Sets which columns of the shape are the same; true when all are.
+bool Compare(bool* same, const CapturePlan& plan, const RowChange& change, TupleDesc descriptor) {
+  bool all_same = true;
+  for (int i = 0; i < plan.shape.count; i++) {
+    const PlanColumn& column = i < plan.column_count ? plan.columns[i] : plan.embedding;
+    same[i] = SameValue(column, change.before, change.after, descriptor);
+    all_same &= same[i];
+  }
+  return all_same;
 }
 
 void CaptureUpdate(const CapturePlan& plan, Relation relation, HeapTuple old_tuple,
                    HeapTuple new_tuple) {
   const TupleDesc descriptor = RelationGetDescr(relation);
-  const RowValues before = TakeApart(old_tuple, descriptor);
-  const RowValues after = TakeApart(new_tuple, descriptor);
-  const bool same_columns = SameValues(plan.columns, plan.column_count, before, after, descriptor);
-  const bool same_embedding = SameValue(plan.embedding, before, after, descriptor);
-  if (same_columns && same_embedding) return;
-
-  const CommandId command = CommandOf(relation, new_tuple, false);
-  const RowImage old_row = EncodeRow(plan, before);
-  const RowImage new_row = EncodeRow(plan, after);
-  if (!SameValues(plan.key, plan.key_count, before, after, descriptor)) {
-    CaptureDelete(plan, old_row, command);
-    CaptureInsert(plan, new_row, command);
+  bool* same = static_cast<bool*>(palloc(static_cast<Size>(plan.shape.count) + 1));
+  RowChange change{'U', FirstCommandId, TakeApart(old_tuple, descriptor),
+                   TakeApart(new_tuple, descriptor), same};
+  if (Compare(same, plan, change, descriptor)) return;
+  change.command = CommandOf(relation, new_tuple, false);
+  if (KeyChanged(plan, change, descriptor)) {
+    CaptureChange(plan, RowChange{'D', change.command, change.before, {}, nullptr});
+    CaptureChange(plan, RowChange{'I', change.command, {}, change.after, nullptr});
     return;
   }
-  OutboxEvent event = StartEvent('U', command, new_row);
-  if (event.error == nullptr) {
-    // The stores want the new image even where the old one cannot be written any more.
-    event.before = old_row.image;
-    event.after = new_row.image;
-    event.embedding = new_row.embedding;
-    event.old_embedding = same_embedding ? nullptr : OldEmbedding(old_row);
-  }
-  Write(plan, event);
+  CaptureChange(plan, change);
 }
 
 void CheckCalledAsAttached(FunctionCallInfo fcinfo) {
@@ -151,12 +111,14 @@ void Capture(const TriggerData* trigger) {
   const TupleDesc descriptor = RelationGetDescr(relation);
   if (TRIGGER_FIRED_BY_UPDATE(trigger->tg_event)) {
     CaptureUpdate(plan, relation, trigger->tg_trigtuple, trigger->tg_newtuple);
-  } else if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event)) {
-    CaptureInsert(plan, EncodeRow(plan, TakeApart(trigger->tg_trigtuple, descriptor)),
-                  CommandOf(relation, trigger->tg_trigtuple, false));
+    return;
+  }
+  const HeapTuple tuple = trigger->tg_trigtuple;
+  const RowValues row = TakeApart(tuple, descriptor);
+  if (TRIGGER_FIRED_BY_INSERT(trigger->tg_event)) {
+    CaptureChange(plan, RowChange{'I', CommandOf(relation, tuple, false), {}, row, nullptr});
   } else {
-    CaptureDelete(plan, EncodeRow(plan, TakeApart(trigger->tg_trigtuple, descriptor)),
-                  CommandOf(relation, trigger->tg_trigtuple, true));
+    CaptureChange(plan, RowChange{'D', CommandOf(relation, tuple, true), row, {}, nullptr});
   }
 }
 

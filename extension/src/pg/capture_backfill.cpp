@@ -41,7 +41,7 @@ Outcome SendUnlessHeld(const CapturePlan& plan, Relation relation, const TupleTa
       LockTupleNoKeyExclusive, LockWaitSkip, TUPLE_LOCK_FLAG_FIND_LAST_VERSION, &failure);
   if (result == TM_WouldBlock) return Outcome::kHeld;
   if (result != TM_Ok) return Outcome::kOvertaken;
-  WriteRefreshed(plan, relation, locked);
+  CaptureRefreshed(plan, relation, locked);
   return Outcome::kSent;
 }
 
@@ -138,8 +138,7 @@ bool VisitForSearch(const CapturePlan& plan, Relation relation, TupleTableSlot* 
 bool SendOne(Relation root, const KeyTexts& key) {
   const CapturePlan& root_plan = *FindPlan(root);
   CheckKey(root_plan, key, root);
-  // Drawn before the row is looked for, as apex.refresh does.
-  const int64 delete_seq = DrawSeq(root_plan);
+  const int64 delete_seq = DrawBeforeSearch(root_plan);
   Search search{};
   ListCell* cell;
   foreach (cell, LeavesFrom(root, InvalidOid, RowShareLock)) {

@@ -1,9 +1,8 @@
 #include "pg/capture_outbox.h"
 
+#include "pg/block_events.h"
 #include "pg/guard.h"
-#include "pg/module.h"
 #include "pg/outbox_table.h"
-#include "pg/wakeup.h"
 
 extern "C" {
 #include "access/genam.h"
@@ -11,9 +10,13 @@ extern "C" {
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_type_d.h"
 #include "commands/sequence.h"
 #include "executor/executor.h"
-#include "utils/builtins.h"
+#include "utils/array.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/xid8.h"
 }
@@ -25,61 +28,33 @@ namespace {
 // emptied comes.
 constexpr int64 kOutboxSlotSeconds = 600;
 
-// Columns of apex.outbox, in the order of 30_capture.sql.
+// Columns of apex.outbox_blocks, in the order of 30_capture.sql.
 enum OutboxColumn {
   kSeq,
   kXid,
-  kCommand,
-  kRelation,
-  kMapping,
-  kOp,
-  kKey,
-  kAggregateRelation,
-  kAggregateKey,
-  kBefore,
-  kAfter,
-  kEmbedding,
-  kOldEmbedding,
-  kError,
-  kTraceparent,
   kCapturedAt,
+  kEvents,
+  kMappings,
+  kBlock,
   kOutboxColumns,
 };
 
-void SetPointer(TupleTableSlot* slot, OutboxColumn column, const void* value) {
-  slot->tts_isnull[column] = value == nullptr;
-  slot->tts_values[column] = PointerGetDatum(value);
+Datum ArrayOf(const int32* mappings, int count) {
+  Datum elements[kBlockMappingsMax];
+  for (int i = 0; i < count; i++) elements[i] = Int32GetDatum(mappings[i]);
+  return PointerGetDatum(
+      construct_array(elements, count, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
-void SetText(TupleTableSlot* slot, OutboxColumn column, const char* value) {
-  SetPointer(slot, column, value == nullptr ? nullptr : cstring_to_text(value));
-}
-
-void Set(TupleTableSlot* slot, OutboxColumn column, Datum value) {
-  slot->tts_isnull[column] = false;
-  slot->tts_values[column] = value;
-}
-
-void FillSlot(TupleTableSlot* slot, const CapturePlan& plan, const OutboxEvent& event, int64 seq,
-              TimestampTz now) {
+void FillSlot(TupleTableSlot* slot, const OutboxBlock& block) {
   ExecClearTuple(slot);
-  Set(slot, kSeq, Int64GetDatum(seq));
-  Set(slot, kXid, FullTransactionIdGetDatum(GetTopFullTransactionId()));
-  Set(slot, kCommand, Int32GetDatum(static_cast<int32>(event.command)));
-  Set(slot, kRelation, ObjectIdGetDatum(plan.root));
-  Set(slot, kMapping, Int32GetDatum(plan.mapping));
-  Set(slot, kOp, CharGetDatum(event.op));
-  SetPointer(slot, kKey, event.key);
-  Set(slot, kAggregateRelation, ObjectIdGetDatum(plan.aggregate_relation));
-  slot->tts_isnull[kAggregateRelation] = event.aggregate_key == nullptr;
-  SetPointer(slot, kAggregateKey, event.aggregate_key);
-  SetPointer(slot, kBefore, event.before);
-  SetPointer(slot, kAfter, event.after);
-  SetPointer(slot, kEmbedding, event.embedding);
-  SetPointer(slot, kOldEmbedding, event.old_embedding);
-  SetText(slot, kError, event.error);
-  SetText(slot, kTraceparent, traceparent[0] == '\0' ? nullptr : traceparent);
-  Set(slot, kCapturedAt, TimestampTzGetDatum(now));
+  memset(slot->tts_isnull, false, sizeof(bool) * kOutboxColumns);
+  slot->tts_values[kSeq] = Int64GetDatum(block.last_seq);
+  slot->tts_values[kXid] = FullTransactionIdGetDatum(GetTopFullTransactionId());
+  slot->tts_values[kCapturedAt] = TimestampTzGetDatum(block.began_at);
+  slot->tts_values[kEvents] = Int32GetDatum(block.events);
+  slot->tts_values[kMappings] = ArrayOf(block.mappings, block.mapping_count);
+  slot->tts_values[kBlock] = PointerGetDatum(block.bytes);
   ExecStoreVirtualTuple(slot);
 }
 
@@ -100,18 +75,16 @@ void InsertDirectly(const OutboxTable& table, Relation outbox) {
   ExecClearTuple(table.tuple);
 }
 
-// Whatever else somebody has put on the outbox is the executor's to handle. The slot is a new one:
-// an index's expression may run code that captures.
-void InsertByExecutor(Relation outbox, const TupleTableSlot* tuple) {
+// Whatever else somebody has put on the outbox is the executor's to handle. The slot is a new one
+// with a copy of everything: an index's expression may run code that captures.
+void InsertByExecutor(Relation outbox, TupleTableSlot* tuple) {
   TupleTableSlot* slot = table_slot_create(outbox, nullptr);
-  ExecClearTuple(slot);
-  memcpy(slot->tts_values, tuple->tts_values, sizeof(Datum) * kOutboxColumns);
-  memcpy(slot->tts_isnull, tuple->tts_isnull, sizeof(bool) * kOutboxColumns);
-  ExecStoreVirtualTuple(slot);
+  ExecCopySlot(slot, tuple);
   EState* estate = CreateExecutorState();
   ResultRelInfo* result = makeNode(ResultRelInfo);
   InitResultRelInfo(result, outbox, 1, nullptr, 0);
   ExecOpenIndices(result, false);
+  PushActiveSnapshot(GetLatestSnapshot());
 
   table_tuple_insert(outbox, slot, GetCurrentCommandId(true), 0, nullptr);
 #if PG_VERSION_NUM >= 160000
@@ -120,9 +93,57 @@ void InsertByExecutor(Relation outbox, const TupleTableSlot* tuple) {
   ExecInsertIndexTuples(result, slot, estate, false, false, nullptr, NIL);
 #endif
 
+  PopActiveSnapshot();
   ExecCloseIndices(result);
   ExecDropSingleTupleTableSlot(slot);
   FreeExecutorState(estate);
+}
+
+void Insert(const OutboxTable& table, Relation outbox) {
+  if (table.plain) {
+    InsertDirectly(table, outbox);
+  } else {
+    InsertByExecutor(outbox, table.tuple);
+  }
+}
+
+// ---- The tables of version 1.0, until ALTER EXTENSION: an event is a row, with a draw of its own.
+// ----
+
+struct OneByOne {
+  const OutboxTable* table;
+  Relation outbox;
+  Oid sequence;
+  int events;
+};
+
+void InsertEvent(const EventColumns& event, void* state) {
+  const auto* one = static_cast<const OneByOne*>(state);
+  TupleTableSlot* slot = one->table->tuple;
+  ExecClearTuple(slot);
+  memcpy(slot->tts_values, event.values, sizeof(event.values));
+  memcpy(slot->tts_isnull, event.nulls, sizeof(event.nulls));
+  // An event that is alone may have been promised the version that was drawn.
+  if (one->events > 1) {
+    slot->tts_values[kEventSeq] = Int64GetDatum(nextval_internal(one->sequence, false));
+  }
+  ExecStoreVirtualTuple(slot);
+  Insert(*one->table, one->outbox);
+}
+
+void InsertOneByOne(const OutboxTable& table, Relation outbox, Oid sequence,
+                    const OutboxBlock& block) {
+  const StoredBlock stored{reinterpret_cast<const struct varlena*>(block.bytes), block.last_seq,
+                           GetTopFullTransactionId(), block.began_at, block.events};
+  OneByOne state{&table, outbox, sequence, block.events};
+  ReadEvents(MakeShapeCache(CurrentMemoryContext), stored, InsertEvent, &state);
+}
+
+// An update of the extension in this very transaction has made the tables anew.
+Oid SlotTable(const OutboxOids& outbox, int slot) {
+  const Oid table = outbox.slots[slot];
+  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table))) return table;
+  return FindOutbox(get_namespace_oid("apex", false)).slots[slot];
 }
 
 int OutboxSlotAt(TimestampTz now) {
@@ -133,29 +154,36 @@ int OutboxSlotAt(TimestampTz now) {
 
 int CurrentOutboxSlot() { return OutboxSlotAt(GetCurrentTimestamp()); }
 
-int64 DrawSeq(const CapturePlan& plan) {
-  GetTopFullTransactionId();
-  return nextval_internal(plan.outbox.sequence, false);
+bool OutboxIsThere(const OutboxOids& outbox) {
+  return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(outbox.sequence));
 }
 
-void WriteEvent(const CapturePlan& plan, const OutboxEvent& event, int64 seq) {
-  const TimestampTz now = GetCurrentTimestamp();
-  const int slot = OutboxSlotAt(now);
-  const Relation outbox = table_open(plan.outbox.slots[slot], RowExclusiveLock);
-  if (RelationGetNumberOfAttributes(outbox) != kOutboxColumns) {
-    ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-                    errmsg("apex_saga's library and its tables are of different versions"),
-                    errhint("Run ALTER EXTENSION apex_saga UPDATE.")));
+int64 DrawVersions(const OutboxOids& outbox) {
+  GetTopFullTransactionId();
+  return nextval_internal(outbox.sequence, false);
+}
+
+void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block) {
+  const int slot = CurrentOutboxSlot();
+  const Relation relation = table_open(SlotTable(outbox, slot), RowExclusiveLock);
+  const OutboxTable& table = *FindOutboxTable(slot, relation);
+  const MemoryContext caller = MemoryContextSwitchTo(table.scratch);
+  SET_VARSIZE(block.bytes, block.length);
+  memcpy(block.bytes + VARHDRSZ, &kBlockFormat, sizeof(kBlockFormat));
+  switch (RelationGetNumberOfAttributes(relation)) {
+    case kOutboxColumns:
+      FillSlot(table.tuple, block);
+      Insert(table, relation);
+      break;
+    case kEventColumns: InsertOneByOne(table, relation, outbox.sequence, block); break;
+    default:
+      ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+                      errmsg("apex_saga's library and its tables are of different versions"),
+                      errhint("Run ALTER EXTENSION apex_saga UPDATE.")));
   }
-  const OutboxTable& table = *FindOutboxTable(slot, outbox);
-  FillSlot(table.tuple, plan, event, seq, now);
-  if (table.plain) {
-    InsertDirectly(table, outbox);
-  } else {
-    InsertByExecutor(outbox, table.tuple);
-  }
-  table_close(outbox, NoLock);
-  apex_wakeup_note_capture();
+  MemoryContextSwitchTo(caller);
+  MemoryContextReset(table.scratch);
+  table_close(relation, NoLock);
 }
 
 }  // namespace apex::pg

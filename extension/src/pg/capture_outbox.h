@@ -7,29 +7,43 @@
 
 #include "pg/mapping.h"
 
+extern "C" {
+#include "datatype/timestamp.h"
+}
+
 namespace apex::pg {
 
-/// One event, as the contract names its columns. NULL pointers are NULL columns.
-struct OutboxEvent {
-  char op;
-  CommandId command;
-  const Jsonb* key;
-  const Jsonb* aggregate_key;  ///< NULL: the row is its own aggregate.
-  const Jsonb* before;
-  const Jsonb* after;
-  const bytea* embedding;
-  const bytea* old_embedding;
-  const char* error;
+/// The increment of apex.outbox_seq: one draw gives a block that many versions. A power of two that
+/// leaves room for 1.4e14 blocks below 2^53, up to where every store holds integers exactly: at
+/// 100,000 commits a second that is 44 years.
+inline constexpr int kBlockEventsMax = 64;
+/// A block of more than one event, with its row's other columns, fits a page and is not toasted.
+inline constexpr Size kBlockBytesMax = 7976;
+inline constexpr int kBlockMappingsMax = 16;
+/// What stands before a block's records: a length word and a word for the format.
+inline constexpr Size kBlockHeadBytes = 8;
+inline constexpr uint32 kBlockFormat = 1;
+
+struct OutboxBlock {
+  char* bytes;  ///< With room for the head, which is written here.
+  Size length;
+  int events;
+  int64 last_seq;  ///< The version of the last event; those before it have the ones below.
+  TimestampTz began_at;
+  int mapping_count;
+  const int32* mappings;
 };
 
-/// The slot that events go to at this time; it changes every kOutboxSlotSeconds.
+/// The slot that blocks go to at this time; it changes every kOutboxSlotSeconds.
 int CurrentOutboxSlot();
 
-/// Draws the next version. Assigns the top-level transaction id first: the reader's rule rests on
-/// that order.
-int64 DrawSeq(const CapturePlan& plan);
+/// False once the extension has been dropped, by this transaction: nobody will read its events.
+bool OutboxIsThere(const OutboxOids& outbox);
 
-/// Writes the event with this version.
-void WriteEvent(const CapturePlan& plan, const OutboxEvent& event, int64 seq);
+/// Draws the versions of a block and returns the last. Assigns the top-level transaction id first:
+/// the reader's rule rests on that order.
+int64 DrawVersions(const OutboxOids& outbox);
+
+void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block);
 
 }  // namespace apex::pg

@@ -4,7 +4,9 @@
 #include "pg/capture_refresh.h"
 
 #include "pg/attach.h"
+#include "pg/capture_outbox.h"
 #include "pg/guard.h"
+#include "pg/outbox_buffer.h"
 #include "pg/owner.h"
 
 extern "C" {
@@ -20,19 +22,6 @@ extern "C" {
 }
 
 namespace apex::pg {
-namespace {
-
-OutboxEvent MakeEvent(char op, const RowImage& row) {
-  OutboxEvent event{};
-  event.op = op;
-  event.command = GetCurrentCommandId(true);
-  event.key = row.key;
-  event.aggregate_key = row.aggregate_key;
-  return event;
-}
-
-}  // namespace
-
 void CheckMayRefresh(Oid table) {
   const Oid outbox = get_relname_relid("outbox", get_namespace_oid("apex", false));
   if (OwnsTable(table) || pg_class_aclcheck(outbox, GetUserId(), ACL_SELECT) == ACLCHECK_OK) return;
@@ -41,27 +30,30 @@ void CheckMayRefresh(Oid table) {
                   errhint("Call it as the table's owner or as the sidecar's role.")));
 }
 
-int64 WriteRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot* found) {
+void CaptureRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot* found) {
   bool should_free;
   const HeapTuple tuple = ExecFetchSlotHeapTuple(found, false, &should_free);
-  const RowImage row = EncodeRow(plan, TakeApart(tuple, RelationGetDescr(relation)));
-  OutboxEvent event = MakeEvent('R', row);
-  event.error = row.error;
-  event.after = row.image;
-  event.embedding = row.embedding;
-  const int64 seq = DrawSeq(plan);
-  WriteEvent(plan, event, seq);
-  return seq;
+  const RowValues row = TakeApart(tuple, RelationGetDescr(relation));
+  CaptureChange(plan, RowChange{'R', GetCurrentCommandId(true), {}, row, nullptr});
 }
 
-int64 WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& key, int64 seq) {
+int64 DrawBeforeSearch(const CapturePlan& plan) {
+  WritePending();
+  return DrawVersions(plan.outbox);
+}
+
+void WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& key, int64 seq) {
   TupleTableSlot* slot = MakeSearchSlot(plan, relation, key);
   const RowImage row = EncodeRow(plan, RowValues{slot->tts_values, slot->tts_isnull});
-  OutboxEvent event = MakeEvent('D', row);
+  OutboxEvent event{};
+  event.op = 'D';
+  event.command = GetCurrentCommandId(true);
+  event.key = row.key;
+  event.aggregate_key = row.aggregate_key;
   event.error = row.key_error;
-  WriteEvent(plan, event, seq);
+  CaptureEvent(plan, event);
+  WritePendingAs(seq);
   ExecDropSingleTupleTableSlot(slot);
-  return seq;
 }
 
 namespace {
@@ -77,7 +69,8 @@ int64 RefreshIn(Relation relation, const KeyTexts& key) {
   TupleTableSlot* found = table_slot_create(relation, nullptr);
   int64 seq = 0;
   if (RelationFindReplTupleByIndex(relation, index, LockTupleNoKeyExclusive, search, found)) {
-    seq = WriteRefreshed(plan, relation, found);
+    CaptureRefreshed(plan, relation, found);
+    seq = WritePending();
   }
   ExecDropSingleTupleTableSlot(found);
   ExecDropSingleTupleTableSlot(search);
@@ -88,9 +81,7 @@ int64 Refresh(Oid table, const KeyTexts& key) {
   const Relation relation = table_open(table, RowShareLock);
   const CapturePlan& plan = *FindPlan(relation);
   CheckKey(plan, key, relation);
-  // The version of a delete is drawn before the row is looked for: an insert that the search misses
-  // draws a later one.
-  const int64 delete_seq = DrawSeq(plan);
+  const int64 delete_seq = DrawBeforeSearch(plan);
   PushActiveSnapshot(GetLatestSnapshot());
   int64 seq = 0;
   ListCell* cell;
@@ -100,9 +91,9 @@ int64 Refresh(Oid table, const KeyTexts& key) {
     table_close(leaf, NoLock);
   }
   PopActiveSnapshot();
-  if (seq == 0) seq = WriteVanished(*FindPlan(relation), relation, key, delete_seq);
+  if (seq == 0) WriteVanished(*FindPlan(relation), relation, key, delete_seq);
   table_close(relation, NoLock);
-  return seq;
+  return seq == 0 ? delete_seq : seq;
 }
 
 int64 RefreshAsOwner(Oid table, const KeyTexts& key) {

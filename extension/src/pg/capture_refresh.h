@@ -10,10 +10,14 @@ namespace apex::pg {
 /// right to read the outbox.
 void CheckMayRefresh(Oid table);
 
-/// Draws a version for the row in `found`, which the caller has locked, and writes its image.
-int64 WriteRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot* found);
+/// Captures the image of the row in `found`, which the caller has locked.
+void CaptureRefreshed(const CapturePlan& plan, Relation relation, TupleTableSlot* found);
 
-/// Writes that there is no row of this key. `seq` was drawn before the row was looked for.
-int64 WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& key, int64 seq);
+/// The version of a delete is drawn before the row is looked for: an insert that the search misses
+/// draws a later one. What is pending is written before it.
+int64 DrawBeforeSearch(const CapturePlan& plan);
+
+/// Writes that there is no row of this key, with the version that was drawn before the search.
+void WriteVanished(const CapturePlan& plan, Relation relation, const KeyTexts& key, int64 seq);
 
 }  // namespace apex::pg

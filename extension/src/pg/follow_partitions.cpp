@@ -40,24 +40,6 @@ namespace {
 constexpr char kDeleted = 'D';
 constexpr char kRefreshed = 'R';
 
-OutboxEvent MakeEvent(char op, const RowImage& row) {
-  OutboxEvent event{};
-  event.op = op;
-  event.command = GetCurrentCommandId(true);
-  event.key = row.key;
-  event.aggregate_key = row.aggregate_key;
-  if (op == kDeleted) {
-    event.error = row.key_error;
-    event.before = row.image;
-    event.old_embedding = row.embedding;
-  } else {
-    event.error = row.error;
-    event.after = row.image;
-    event.embedding = row.embedding;
-  }
-  return event;
-}
-
 // A mapping alone is not enough: while a dump is restored over a database, the triggers are gone
 // and the mapping is still there.
 bool IsCaptured(Relation relation) {
@@ -82,8 +64,12 @@ void CaptureRowsOf(Relation leaf, char op) {
     const CapturePlan& plan = *FindPlan(leaf);
     bool should_free;
     const HeapTuple tuple = ExecFetchSlotHeapTuple(slot, false, &should_free);
-    const RowImage row = EncodeRow(plan, TakeApart(tuple, RelationGetDescr(leaf)));
-    WriteEvent(plan, MakeEvent(op, row), DrawSeq(plan));
+    const RowValues row = TakeApart(tuple, RelationGetDescr(leaf));
+    RowChange change{};
+    change.op = op;
+    change.command = GetCurrentCommandId(true);
+    (op == kDeleted ? change.before : change.after) = row;
+    CaptureChange(plan, change);
     MemoryContextSwitchTo(caller);
     MemoryContextReset(each_row);
   }

@@ -1,5 +1,8 @@
 #include "pg/mapping.h"
 
+#include "pg/mapping_spec.h"
+#include "pg/row_shape.h"
+
 extern "C" {
 #include "access/genam.h"
 #include "access/htup_details.h"
@@ -20,20 +23,6 @@ namespace {
 
 constexpr int kPlansExpected = 64;
 
-// Columns of apex.mapping, in the order of 20_catalog.sql.
-enum MappingAttribute : AttrNumber {
-  kMappingId = 1,
-  kMappingRelation,
-  kMappingRelationOid,
-  kMappingPipeline,
-  kMappingActive,
-  kMappingOnFailure,
-  kMappingHandler,
-  kMappingSpec,
-  kMappingCreatedAt,
-  kMappingAggregate,
-};
-
 // One entry a relation. The plan lives in its own context, so that a new one replaces it whole.
 struct PlanEntry {
   Oid relation;
@@ -44,6 +33,14 @@ struct PlanEntry {
 
 HTAB* plans = nullptr;
 
+// An update of the extension may have made its tables anew.
+bool NamesOutbox(const OutboxOids& outbox, Oid relation) {
+  for (const Oid slot : outbox.slots) {
+    if (slot == relation) return true;
+  }
+  return outbox.sequence == relation;
+}
+
 // Runs inside invalidation processing: it only marks, the next FindPlan rebuilds.
 void InvalidatePlans(Datum /*argument*/, Oid relation) {
   HASH_SEQ_STATUS scan;
@@ -51,7 +48,7 @@ void InvalidatePlans(Datum /*argument*/, Oid relation) {
   while (auto* entry = static_cast<PlanEntry*>(hash_seq_search(&scan))) {
     const bool being_built = entry->plan == nullptr;
     if (relation == InvalidOid || relation == entry->relation || being_built ||
-        relation == entry->plan->root) {
+        relation == entry->plan->root || NamesOutbox(entry->plan->outbox, relation)) {
       entry->valid = false;
     }
   }
@@ -63,24 +60,6 @@ void MakePlanCache() {
   control.entrysize = sizeof(PlanEntry);
   plans = hash_create("apex capture plans", kPlansExpected, &control, HASH_ELEM | HASH_BLOBS);
   CacheRegisterRelcacheCallback(InvalidatePlans, Datum{0});
-}
-
-JsonbValue* Member(JsonbContainer* object, const char* name) {
-  return getKeyJsonValueFromContainer(object, name, static_cast<int>(strlen(name)), nullptr);
-}
-
-JsonbContainer* Child(JsonbContainer* object, const char* name) {
-  JsonbValue* value = Member(object, name);
-  return value != nullptr && value->type == jbvBinary ? value->val.binary.data : nullptr;
-}
-
-char* TextMember(JsonbContainer* object, const char* name) {
-  JsonbValue* value = Member(object, name);
-  if (value == nullptr || value->type != jbvString) {
-    ereport(ERROR, (errcode(ERRCODE_DATA_CORRUPTED),
-                    errmsg("apex.mapping.spec has no text member \"%s\"", name)));
-  }
-  return pnstrdup(value->val.string.val, value->val.string.len);
 }
 
 AttrNumber AttributeMember(JsonbContainer* object) {
@@ -159,22 +138,6 @@ void NoteOutput(CapturePlan* plan, const PlanColumn* columns, int count) {
   }
 }
 
-ObjectLayout LayOutNames(const PlanColumn* columns, int count) {
-  const char** names =
-      static_cast<const char**>(palloc(sizeof(char*) * static_cast<Size>(count + 1)));
-  for (int i = 0; i < count; i++) names[i] = columns[i].name;
-  return LayOut(names, count);
-}
-
-OutboxOids FindOutbox(Oid schema) {
-  OutboxOids outbox{};
-  outbox.sequence = get_relname_relid("outbox_seq", schema);
-  for (int slot = 0; slot < kOutboxSlots; slot++) {
-    outbox.slots[slot] = get_relname_relid(psprintf("outbox_%d", slot), schema);
-  }
-  return outbox;
-}
-
 void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple mapping,
               TupleDesc descriptor) {
   bool is_null;
@@ -194,6 +157,7 @@ void FillPlan(CapturePlan* plan, Relation relation, Relation root, HeapTuple map
   ResolveEmbedding(plan, relation, root, &spec->root);
   NoteOutput(plan, plan->key, plan->key_count);
   NoteOutput(plan, plan->columns, plan->column_count);
+  DescribeShape(plan);
 }
 
 // Fills the plan when `root` has an active mapping. The snapshot is a new one even in a REPEATABLE
@@ -242,9 +206,21 @@ CapturePlan* BuildPlan(Relation relation) {
 
 }  // namespace
 
+OutboxOids FindOutbox(Oid schema) {
+  OutboxOids outbox{};
+  outbox.sequence = get_relname_relid("outbox_seq", schema);
+  for (int slot = 0; slot < kOutboxSlots; slot++) {
+    outbox.slots[slot] = get_relname_relid(psprintf("outbox_%d", slot), schema);
+  }
+  return outbox;
+}
+
 const CapturePlan* FindPlan(Relation relation) {
   if (plans == nullptr) MakePlanCache();
   const Oid oid = RelationGetRelid(relation);
+  // Statements change one table, as a rule.
+  static PlanEntry* last = nullptr;
+  if (last != nullptr && last->relation == oid && last->valid) return last->plan;
   bool found;
   auto* entry = static_cast<PlanEntry*>(hash_search(plans, &oid, HASH_ENTER, &found));
   if (!found) {
@@ -252,6 +228,7 @@ const CapturePlan* FindPlan(Relation relation) {
     entry->context = nullptr;
     entry->plan = nullptr;
   }
+  last = entry;
   if (entry->valid) return entry->plan;
 
   entry->plan = nullptr;

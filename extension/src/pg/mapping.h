@@ -30,6 +30,25 @@ struct OutboxOids {
   Oid slots[kOutboxSlots];
 };
 
+/// How many bytes a column's value has: a number, or one of these.
+inline constexpr int16 kByValue = 0;
+inline constexpr int16 kVariableLength = -1;
+
+struct ShapeColumn {
+  AttrNumber attribute;  ///< In the relation of the plan.
+  int16 length;
+};
+
+/// How a table's rows are laid out where they are kept as they were.
+struct RowShape {
+  bool keeps_values;  ///< False: some column means nothing without the catalog of the moment.
+  int count;          ///< The plan's columns and, as the last, the embedding if there is one.
+  ShapeColumn* columns;
+  const char* bytes;  ///< What goes into a block, to read the rows by.
+  uint32 bytes_length;
+  uint64 serial;  ///< Tells this shape from every other one of the backend.
+};
+
 struct CapturePlan {
   Oid relation;  ///< The table or partition whose rows are captured.
   Oid root;      ///< The attached table; 0: there is no active mapping.
@@ -46,10 +65,13 @@ struct CapturePlan {
   bool pins_output;  ///< Some column's text depends on settings.
   bool guarded;      ///< Some column's output function could raise.
   OutboxOids outbox;
+  RowShape shape;
   mutable bool warned;  ///< The user was told once that the table is not attached.
 
   bool attached() const { return root != InvalidOid; }
 };
+
+OutboxOids FindOutbox(Oid schema);
 
 /// Never NULL. The first use in a backend registers the invalidation callback.
 const CapturePlan* FindPlan(Relation relation);

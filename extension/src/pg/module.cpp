@@ -4,6 +4,7 @@
 
 #include "core/traceparent.h"
 #include "pg/guard.h"
+#include "pg/outbox_buffer.h"
 #include "pg/wakeup.h"
 
 extern "C" {
@@ -47,5 +48,6 @@ extern "C" void _PG_init(void) {
   apex::pg::Guard([] {
     apex::pg::DefineSettings();
     apex::pg::InitializeWakeup();
+    apex::pg::InitializeOutboxBuffer();
   });
 }

@@ -16,7 +16,7 @@ OutboxTable tables[kOutboxSlots];
 // Counts from 1, so that an entry that was never built is out of date.
 uint64 invalidations = 0;
 
-// Runs inside invalidation processing: it only counts, the next event rebuilds.
+// Runs inside invalidation processing: it only counts, the next block rebuilds.
 void NoteInvalidation(Datum /*argument*/, Oid relation) {
   for (const OutboxTable& table : tables) {
     if (relation == InvalidOid || relation == table.oid) invalidations++;
@@ -40,6 +40,7 @@ void AddIndex(OutboxTable* table, Oid oid) {
 }
 
 void Build(OutboxTable* table, Relation relation) {
+  table->scratch = AllocSetContextCreate(table->context, "apex outbox row", ALLOCSET_SMALL_SIZES);
   // The relation's own descriptor would be pinned for a resource owner that ends with the query.
   table->tuple = MakeSingleTupleTableSlot(CreateTupleDescCopy(RelationGetDescr(relation)),
                                           table_slot_callbacks(relation));
