@@ -96,6 +96,8 @@ def test_new_rows_are_found_by_time_and_old_ones_are_not(application: Applicatio
         total = application.world.value(f"SELECT count(*) FROM {table}")
         of_this_hour = f"SELECT * FROM {table} WHERE uuid7_between(uuid, now() - interval '1 hour', now())"
         assert len(application.world.sql(of_this_hour)) == total * NEW // (OLD + NEW)
+        newest = f"SELECT uuid FROM {table} WHERE uuid7_between(uuid, '-infinity', now()) ORDER BY uuid DESC LIMIT 3"
+        assert application.world.sql(newest) == application.world.sql(f"SELECT uuid FROM {table} ORDER BY id DESC LIMIT 3")
         # So small a table is read whole unless that is ruled out.
         assert f"{table}_uuid_idx" in application.psql("-c", "SET enable_seqscan = off", "-c", f"EXPLAIN {of_this_hour}")
 
