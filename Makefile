@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers bench bench-extension bench-extension-instructions tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers bench bench-extension bench-extension-instructions fuzz tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-28s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,10 @@ bench-extension: install-extension ## Measures what the extension costs its data
 bench-extension-instructions: install-extension ## Counts the instructions of a captured write and of an id, by valgrind
 	@tools/setup.sh tools/packages-bench.txt
 	@$(PYTHON) bench/extension/instructions.py
+
+fuzz: setup ## Feeds the decoders anything at all for FUZZ_SECONDS (60): Bolt, configuration, mappings, outbox rows
+	@tools/setup.sh tools/packages-fuzz.txt
+	@tools/fuzz.sh $(or $(FUZZ_SECONDS),60)
 
 tidy: setup ## Runs clang-tidy over the sidecar and the extension's core
 	@tools/setup.sh tools/packages-deep.txt
