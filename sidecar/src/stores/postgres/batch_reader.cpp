@@ -49,7 +49,7 @@ int64_t BatchReader::CountSplit(const std::vector<ChangePtr>& changes) {
   sagas.reserve(changes.size());
   for (const ChangePtr& change : changes) sagas.push_back(SagaHash(*change));
   std::ranges::sort(sagas);
-  sagas.erase(std::ranges::unique(sagas).begin(), sagas.end());
+  sagas.erase(std::unique(sagas.begin(), sagas.end()), sagas.end());
 
   std::vector<size_t> all;
   all.reserve(delivered_.size() + sagas.size());

@@ -205,7 +205,7 @@ Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image&
 void Invalidations::Unite() {
   for (std::vector<std::string>* each : {&keys, &patterns}) {
     std::ranges::sort(*each);
-    each->erase(std::ranges::unique(*each).begin(), each->end());
+    each->erase(std::unique(each->begin(), each->end()), each->end());
   }
 }
 
