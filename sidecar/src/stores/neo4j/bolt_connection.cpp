@@ -288,7 +288,7 @@ Status BoltConnection::Stream(std::string_view database, const Statement& statem
                               std::chrono::milliseconds timeout,
                               const std::function<Status(Records)>& on_page) {
   std::string flush;
-  AppendChunked(RunMessage(statement, database), flush);
+  AppendRun(statement, database, flush);
   std::optional<StoreError> error;
   bool is_pull = false;
   for (bool more = true; more;) {
