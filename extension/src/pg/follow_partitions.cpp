@@ -283,6 +283,7 @@ void After(const Node* parsed) {
 }  // namespace apex::pg
 
 APEX_FUNCTION(apex_capture_rows) {
+  LockRelationOid(PG_GETARG_OID(0), AccessExclusiveLock);
   apex::pg::CaptureRows(PG_GETARG_OID(0), PG_GETARG_CHAR(1));
   PG_RETURN_VOID();
 }
