@@ -80,6 +80,17 @@ SELECT m.relation, m.relation::oid = m.relation_oid AS same, m.spec ->> 'table' 
   FROM apex.mapping m JOIN apex.outbox o ON o.mapping = m.id WHERE m.spec ->> 'table' ~ '^renames_' AND m.active ORDER BY o.seq DESC LIMIT 1;
 SELECT apex.refresh('renames_newer.thing', '3') > 0 AS drawn;
 
+-- The trigger itself: it goes on, and goes with detach.
+CREATE TABLE parted (id int PRIMARY KEY, name text) PARTITION BY RANGE (id);
+CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (1) TO (10);
+SELECT apex.attach('parted', apex.graph('Parted', ARRAY['name']));
+ALTER TRIGGER apex_capture ON parted RENAME TO "of mine";
+INSERT INTO parted VALUES (1, 'x');
+DROP TABLE parted_1;
+SELECT op, key FROM apex.outbox WHERE relation = 'parted'::regclass ORDER BY seq;
+SELECT apex.detach('parted');
+SELECT tgname FROM pg_trigger WHERE tgrelid = 'parted'::regclass;
+
 -- A table that is dropped leaves its mapping to the events that name it, and its label to the next.
 INSERT INTO renames_newer.thing (number) VALUES (4);
 DROP TABLE renames_newer.thing;

@@ -316,6 +316,7 @@ CREATE FUNCTION apex.detach_table(relation regclass, purge boolean) RETURNS void
 AS $$
 DECLARE
   dependent regclass;
+  capture name;
 BEGIN
   IF purge IS NULL THEN
     PERFORM apex.refuse('22023', 'purge cannot be NULL', 'It says whether the stores are to lose the table''s rows.', 'Give true or false.');
@@ -334,7 +335,10 @@ BEGIN
   END IF;
   UPDATE apex.mapping m SET active = false WHERE m.relation = detach_table.relation AND m.active;
   DELETE FROM apex.backfill_progress p WHERE p.relation = detach_table.relation;
-  EXECUTE format('DROP TRIGGER IF EXISTS apex_capture ON %s', relation);
+  -- Its owner may have renamed it, or dropped it.
+  FOR capture IN SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgfoid = 'apex.capture()'::regprocedure LOOP
+    EXECUTE format('DROP TRIGGER %I ON %s', capture, relation);
+  END LOOP;
   PERFORM apex.unguard_truncate(relation);
 END
 $$;
