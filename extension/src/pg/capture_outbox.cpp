@@ -164,6 +164,9 @@ int64 DrawVersions(const OutboxOids& outbox) {
 }
 
 void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block) {
+  // What may be toasted is inserted under a snapshot, and before the commit there is none any more.
+  const bool needs_snapshot = !HaveRegisteredOrActiveSnapshot();
+  if (needs_snapshot) PushActiveSnapshot(GetTransactionSnapshot());
   const int slot = CurrentOutboxSlot();
   const Relation relation = table_open(SlotTable(outbox, slot), RowExclusiveLock);
   const OutboxTable& table = *FindOutboxTable(slot, relation);
@@ -184,6 +187,7 @@ void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block) {
   MemoryContextSwitchTo(caller);
   MemoryContextReset(table.scratch);
   table_close(relation, NoLock);
+  if (needs_snapshot) PopActiveSnapshot();
 }
 
 }  // namespace apex::pg
