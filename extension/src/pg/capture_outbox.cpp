@@ -171,10 +171,6 @@ void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block) {
   const Relation relation = table_open(SlotTable(outbox, slot), RowExclusiveLock);
   const OutboxTable& table = *FindOutboxTable(slot, relation);
   const MemoryContext caller = MemoryContextSwitchTo(table.scratch);
-  // A table with a TOAST table is written under a snapshot, which a transaction that is about to
-  // commit has no longer.
-  const bool needs_snapshot = !ActiveSnapshotSet();
-  if (needs_snapshot) PushActiveSnapshot(GetLatestSnapshot());
   SET_VARSIZE(block.bytes, block.length);
   memcpy(block.bytes + VARHDRSZ, &kBlockFormat, sizeof(kBlockFormat));
   switch (RelationGetNumberOfAttributes(relation)) {
@@ -188,7 +184,6 @@ void WriteBlock(const OutboxOids& outbox, const OutboxBlock& block) {
                       errmsg("apex_saga's library and its tables are of different versions"),
                       errhint("Run ALTER EXTENSION apex_saga UPDATE.")));
   }
-  if (needs_snapshot) PopActiveSnapshot();
   MemoryContextSwitchTo(caller);
   MemoryContextReset(table.scratch);
   table_close(relation, NoLock);
