@@ -1,12 +1,15 @@
 """Rows that were there before their table was attached arrive, while others write, through crashes, and at the set rate."""
 
+import os
 import threading
+from collections.abc import Iterator
 
 import library
 import psycopg
 import pytest
 from command import apex
 from gated import Gated
+from stores import Postgres, runtime_directory
 from world import World, wait_until
 
 # More than one step of the leader takes.
@@ -120,6 +123,41 @@ def test_it_goes_on_where_a_killed_sidecar_left_it(world: World) -> None:
     assert wait_finished(world)["rows_sent"] == ROWS
     world.wait_synced()
     assert differences(world) == []
+
+
+@pytest.fixture
+def own_cluster() -> Iterator[Postgres]:
+    """A server that the test may kill."""
+    server = Postgres(runtime_directory("backfill") / str(os.getpid()), fsync=True)
+    server.start()
+    yield server
+    server.remove()
+
+
+def test_a_crash_of_the_server_loses_a_piece_with_its_events_or_neither(own_cluster: Postgres) -> None:
+    with own_cluster.connect() as session:
+        session.execute("CREATE EXTENSION apex_saga")
+        session.execute("CREATE TABLE notes AS SELECT n AS id FROM generate_series(1, 5000) n; ALTER TABLE notes ADD PRIMARY KEY (id)")
+        session.execute("SELECT apex.attach('notes', apex.graph('Note'), backfill => true)")
+        session.execute("SELECT apex.lead('default', 'test', 600000)")
+        for _ in range(7):
+            step(session)
+        own_cluster.kill()
+    own_cluster.start()
+    with own_cluster.connect() as session:
+        sent, after = session.execute("SELECT rows_sent, (after_key ->> 0)::int FROM apex.backfill_progress").fetchone()
+        assert sent <= 3500 and sent == (after or 0)
+        assert session.execute("SELECT count(*) FROM apex.outbox WHERE op = 'R'").fetchone()[0] == sent
+        while step(session) is not None:
+            pass
+        assert session.execute("SELECT count(*), count(DISTINCT key) FROM apex.outbox WHERE op = 'R'").fetchone() == (5000, 5000)
+
+
+def step(session: psycopg.Connection) -> int | None:
+    """As the leader takes it; None when there is nothing left to do."""
+    return session.execute(
+        "SELECT s.rows_sent FROM apex.pipeline p, apex.backfill_step(p.name, p.epoch, 500) s WHERE p.name = 'default'"
+    ).fetchone()[0]
 
 
 def test_it_waits_while_a_store_is_down(quiet_world: World) -> None:

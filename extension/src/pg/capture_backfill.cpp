@@ -1,4 +1,5 @@
-// Many rows as they are now, a bounded piece in a transaction: what a backfill is made of (rule E7).
+// Many rows as they are now, a bounded piece in a transaction: what a backfill is made of (rule
+// E7).
 //
 // Nothing here waits for another transaction: a row that somebody holds is left for later.
 #include "pg/attach.h"
@@ -69,10 +70,10 @@ Datum KeyOf(const Piece& piece, const CapturePlan& plan, Relation relation, Tupl
   }
   const RowImage image = EncodeRow(plan, values);
   if (image.key_error != nullptr) {
-    ereport(ERROR, (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
-                    errmsg("a key of table %s cannot be written",
-                           RelationGetRelationName(relation)),
-                    errdetail("%s.", image.key_error)));
+    ereport(ERROR,
+            (errcode(ERRCODE_INVALID_TEXT_REPRESENTATION),
+             errmsg("a key of table %s cannot be written", RelationGetRelationName(relation)),
+             errdetail("%s.", image.key_error)));
   }
   const MemoryContext before = MemoryContextSwitchTo(piece.memory);
   const Datum key = datumCopy(JsonbPGetDatum(image.key), false, -1);

@@ -48,8 +48,8 @@ void PutRow(const CapturePlan& plan, Relation relation, TupleTableSlot* slot,
                             PointerGetDatum(row.embedding),
                             whole ? 0 : CStringGetTextDatum(row.error),
                             CStringGetTextDatum(StampOf(tuple))};
-  const bool nulls[kColumns] = {
-      false, false, !whole, !whole || row.embedding == nullptr, whole, false};
+  const bool nulls[kColumns] = {false, false, !whole, !whole || row.embedding == nullptr,
+                                whole, false};
   tuplestore_putvalues(result->setResult, result->setDesc, values, const_cast<bool*>(nulls));
 }
 

@@ -138,8 +138,8 @@ bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, RowVisito
   TupleTableSlot* search = nullptr;
   if (key != nullptr) {
     search = MakeSearchSlot(plan, relation, *key);
-    key_count = range == KeyRange::kEqual ? EqualKeys(index, search, keys)
-                                          : BehindKey(index, search, keys);
+    key_count =
+        range == KeyRange::kEqual ? EqualKeys(index, search, keys) : BehindKey(index, search, keys);
   }
   TupleTableSlot* row = table_slot_create(relation, nullptr);
   PushActiveSnapshot(GetLatestSnapshot());

@@ -88,12 +88,11 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(int64_t{1}, int64_t{std::numeric_limits<int32_t>::max()}));
   std::vector<std::string> tables;
   bool dry_run = false;
-  CLI::App* verify = app.add_subcommand(
-      "verify", "Compare every row with every store and say what differs");
+  CLI::App* verify =
+      app.add_subcommand("verify", "Compare every row with every store and say what differs");
   verify->add_option("--table", tables, "Only this table; may be given several times");
   verify->add_flag("--json", json, "As JSON");
-  CLI::App* repair =
-      app.add_subcommand("repair", "Mend what apex verify finds, then verify again");
+  CLI::App* repair = app.add_subcommand("repair", "Mend what apex verify finds, then verify again");
   repair->add_option("--table", tables, "Only this table; may be given several times");
   repair->add_flag("--dry-run", dry_run, "Only say what would be done");
 

@@ -25,8 +25,7 @@ std::variant<MappingPtr, std::string> FindTable(const std::vector<TableMapping>&
     if (!mapping.active || !same) continue;
     if (mapping.table == name) return std::make_shared<const TableMapping>(mapping);
     if (found) {
-      return fmt::format("both {} and {} are attached: say which one", found->table,
-                         mapping.table);
+      return fmt::format("both {} and {} are attached: say which one", found->table, mapping.table);
     }
     found = std::make_shared<const TableMapping>(mapping);
   }

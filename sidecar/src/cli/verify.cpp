@@ -47,8 +47,8 @@ class Session {
       std::cerr << "apex: " << error->message << "\n";
       return kUsage;
     }
-    std::unique_ptr<Session> session(new Session(
-        config, std::get<0>(std::move(readers)), std::get<Stores>(std::move(stores))));
+    std::unique_ptr<Session> session(
+        new Session(config, std::get<0>(std::move(readers)), std::get<Stores>(std::move(stores))));
     if (const int code = session->FindMappings(config.engine.pipeline, tables); code != kSuccess)
       return code;
     return session;
@@ -66,8 +66,8 @@ class Session {
 
   /// Mends one table as far as it can.
   Status Mend(const TableReport& report) {
-    const bool too_many =
-        std::ranges::any_of(report.stores, [](const auto& store) { return store.not_looked_at > 0; });
+    const bool too_many = std::ranges::any_of(
+        report.stores, [](const auto& store) { return store.not_looked_at > 0; });
     if (too_many) {
       const TableMapping& table = *report.mapping;
       std::cout << "so many rows of " << table.table << " differ that all of them are sent\n";
@@ -123,14 +123,14 @@ class Session {
   int CheckStores() {
     const std::map<Store, TargetStore*> targets = stores_.targets();
     for (const MappingPtr& mapping : mappings_) {
-      for (const auto& [store, needed] :
-           {std::pair(Store::kNeo4j, mapping->node || mapping->edge),
-            std::pair(Store::kQdrant, mapping->vector.has_value()),
-            std::pair(Store::kRedis, mapping->cache.has_value())}) {
+      for (const auto& [store, needed] : {std::pair(Store::kNeo4j, mapping->node || mapping->edge),
+                                          std::pair(Store::kQdrant, mapping->vector.has_value()),
+                                          std::pair(Store::kRedis, mapping->cache.has_value())}) {
         if (!needed || targets.contains(store)) continue;
-        std::cerr << fmt::format("apex: table {} is mapped to {}, which is not configured: set "
-                                 "{}.uri\n",
-                                 mapping->table, Name(store), Name(store));
+        std::cerr << fmt::format(
+            "apex: table {} is mapped to {}, which is not configured: set "
+            "{}.uri\n",
+            mapping->table, Name(store), Name(store));
         return kUsage;
       }
     }

@@ -45,9 +45,9 @@ void AppendDifferences(const TableReport& table, const StoreReport& store, std::
   const int64_t more = static_cast<int64_t>(store.differences.size()) + store.not_looked_at -
                        static_cast<int64_t>(std::min(shown, kShownMax));
   if (more > 0) {
-    text += fmt::format("\n  {} more in {} of {}{}\n", more, Name(store.store),
-                        table.mapping->table,
-                        store.not_looked_at > 0 ? ", of which some may be none" : "");
+    text +=
+        fmt::format("\n  {} more in {} of {}{}\n", more, Name(store.store), table.mapping->table,
+                    store.not_looked_at > 0 ? ", of which some may be none" : "");
   }
   if (store.busy > 0) {
     text += fmt::format("\n  {} of {} in {} were written at every look and could not be compared\n",
@@ -73,14 +73,14 @@ void AppendList(std::string_view what, const List& list, std::string& text) {
 json ToJson(const StoreReport& store) {
   json differences = json::array();
   for (const Difference& difference : store.differences) {
-    differences.push_back({{"kind", Name(difference.kind)},
-                           {"key", difference.held.key ? json::parse(*difference.held.key, nullptr,
-                                                                     /*allow_exceptions=*/false)
-                                                       : json()},
-                           {"name", difference.held.name},
-                           {"version", difference.held.version ? json(*difference.held.version)
-                                                               : json()},
-                           {"details", difference.details}});
+    differences.push_back(
+        {{"kind", Name(difference.kind)},
+         {"key", difference.held.key ? json::parse(*difference.held.key, nullptr,
+                                                   /*allow_exceptions=*/false)
+                                     : json()},
+         {"name", difference.held.name},
+         {"version", difference.held.version ? json(*difference.held.version) : json()},
+         {"details", difference.details}});
   }
   return {{"store", Name(store.store)},
           {"rows_expected", store.rows_expected},
@@ -154,9 +154,9 @@ std::string ShowPlan(const TableReport& report, const verify::RepairPlan& plan) 
     std::vector<std::string> keys;
     for (const RowUndo& removal : removals)
       keys.push_back(fmt::format("{} of version {}", removal.row.key, removal.failed_seq));
-    AppendList(fmt::format("{} of {} to delete in {}", keys.size(), report.mapping->table,
-                           Name(store)),
-               keys, text);
+    AppendList(
+        fmt::format("{} of {} to delete in {}", keys.size(), report.mapping->table, Name(store)),
+        keys, text);
   }
   AppendList("not mended", plan.not_mended, text);
   return text;

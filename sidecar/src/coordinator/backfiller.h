@@ -1,4 +1,5 @@
-// Takes the steps of a pipeline's backfills, one at a time, when they are due and the stores keep up.
+// Takes the steps of a pipeline's backfills, one at a time, when they are due and the stores keep
+// up.
 //
 // Used by the dispatcher's thread; a step runs on a thread of its own.
 #pragma once
@@ -42,7 +43,7 @@ class Backfiller {
   std::function<void()> done_;
   std::atomic<bool> running_{false};
   std::atomic<Clock::time_point> due_{Clock::time_point::min()};  ///< Set while a step runs.
-  Executor thread_;  ///< Last: its jobs use the rest.
+  Executor thread_;                                               ///< Last: its jobs use the rest.
 };
 
 }  // namespace apex::coordinator

@@ -226,8 +226,7 @@ void Dispatcher::Perform(saga::Checkpoint checkpoint) {
 }
 
 void Dispatcher::Perform(const saga::Stop& stop) {
-  if (stop.reason.native_code != kFenced)
-    health_.SetDown(Store::kPostgres, Describe(stop.reason));
+  if (stop.reason.native_code != kFenced) health_.SetDown(Store::kPostgres, Describe(stop.reason));
   outcome_ = Outcome{End::kLost, Describe(stop.reason)};
 }
 

@@ -31,9 +31,10 @@ struct StoredField {
 };
 
 struct StoredRow {
-  std::string name;                ///< Its own among the mapping's rows in this store.
-  std::optional<std::string> key;  ///< As the outbox writes it; nullopt: what is held does not tell.
-  std::optional<int64_t> version;  ///< `_apex_seq`
+  std::string name;  ///< Its own among the mapping's rows in this store.
+  std::optional<std::string>
+      key;  ///< As the outbox writes it; nullopt: what is held does not tell.
+  std::optional<int64_t> version;   ///< `_apex_seq`
   std::vector<StoredField> fields;  ///< In the order of their names.
   std::vector<float> vector;
   bool is_direction = false;  ///< Of `vector` the length means nothing: the store changed it.

@@ -18,7 +18,7 @@ std::string_view Name(Kind kind);
 /// A row that a store holds otherwise than PostgreSQL.
 struct Difference {
   Kind kind = Kind::kMissing;
-  StoredRow held;  ///< As the store holds it; of a missing row its name and key.
+  StoredRow held;                    ///< As the store holds it; of a missing row its name and key.
   std::vector<StoredRow> copies;     ///< All of them where there are several.
   bool is_ahead = false;             ///< Its version is higher than any that was given out.
   std::vector<std::string> details;  ///< "title is \"a\", should be \"b\""

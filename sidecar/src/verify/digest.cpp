@@ -53,8 +53,8 @@ double AxisAt(size_t index) {
   return static_cast<double>(Mix(index) >> 11) / static_cast<double>(uint64_t{1} << 52) - 1;
 }
 
-/// The direction's extent along a random axis, weighted by the row's name so that two rows with each
-/// other's direction are noticed.
+/// The direction's extent along a random axis, weighted by the row's name so that two rows with
+/// each other's direction are noticed.
 int64_t Project(const std::vector<float>& vector, std::string_view name) {
   double length = 0;
   double along = 0;
@@ -69,9 +69,7 @@ int64_t Project(const std::vector<float>& vector, std::string_view name) {
 
 }  // namespace
 
-size_t RangeOf(std::string_view name) {
-  return Mix(std::hash<std::string_view>{}(name)) % kRanges;
-}
+size_t RangeOf(std::string_view name) { return Mix(std::hash<std::string_view>{}(name)) % kRanges; }
 
 void Digest::Add(const Digest& other) {
   low += other.low;

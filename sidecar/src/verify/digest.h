@@ -1,9 +1,9 @@
 // Digests of rows over ranges of the key's hash: two sides are equal where their digests are, in
 // whatever order either was read.
 //
-// A digest is a sum over its rows, so that it takes no memory to read a million of them. Directions,
-// which a store may have changed in their last bits, are summed as numbers beside it and compared
-// with a tolerance. Not thread-safe.
+// A digest is a sum over its rows, so that it takes no memory to read a million of them.
+// Directions, which a store may have changed in their last bits, are summed as numbers beside it
+// and compared with a tolerance. Not thread-safe.
 #pragma once
 
 #include <cstddef>

@@ -41,8 +41,8 @@ void Plan(const MappingPtr& mapping, Store store, const Difference& difference,
     return;
   }
   // A higher version than is given out would be kept, and copies of one row be written alike.
-  const bool has_to_go = difference.kind == Kind::kExtra || difference.is_ahead ||
-                         !difference.copies.empty();
+  const bool has_to_go =
+      difference.kind == Kind::kExtra || difference.is_ahead || !difference.copies.empty();
   if (has_to_go && difference.kind != Kind::kMissing) {
     std::set<int64_t> versions;
     std::vector<StoredRow> copies = difference.copies;

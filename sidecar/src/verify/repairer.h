@@ -1,8 +1,8 @@
 // Mends what the verifier has found.
 //
-// Rows that PostgreSQL has are sent again, as they are now, on the usual way: the leader orders them
-// with everything else. What a store alone has is deleted there, and only while it still holds the
-// version that was seen. So nothing that is written meanwhile is lost, whoever comes first.
+// Rows that PostgreSQL has are sent again, as they are now, on the usual way: the leader orders
+// them with everything else. What a store alone has is deleted there, and only while it still holds
+// the version that was seen. So nothing that is written meanwhile is lost, whoever comes first.
 #pragma once
 
 #include <map>

@@ -21,7 +21,7 @@ class RowSource {
   virtual Status ReadAll(const MappingPtr& mapping,
                          const std::function<Status(std::vector<TableRow>)>& page) = 0;
   virtual Result<std::vector<TableRow>> ReadThese(const MappingPtr& mapping,
-                                                   const std::vector<std::string>& keys) = 0;
+                                                  const std::vector<std::string>& keys) = 0;
   virtual Result<std::set<std::string>> ReadParked(const MappingPtr& mapping) = 0;
   /// No version that any store holds can be higher.
   virtual Result<int64_t> NewestVersion() = 0;

@@ -189,8 +189,8 @@ Result<std::vector<StoredRow>> Verifier::CompareRanges(const MappingPtr& mapping
   return candidates;
 }
 
-Status Verifier::LookAgain(const MappingPtr& mapping, Side& side,
-                           std::vector<StoredRow> candidates, TableReport& report) {
+Status Verifier::LookAgain(const MappingPtr& mapping, Side& side, std::vector<StoredRow> candidates,
+                           TableReport& report) {
   for (size_t begin = 0; begin < candidates.size(); begin += kLookRowsMax) {
     if (side.report->differences.size() >= kDifferencesMax) {
       side.report->not_looked_at += static_cast<int64_t>(candidates.size() - begin);
@@ -253,8 +253,8 @@ Result<std::vector<StoredRow>> Verifier::Look(const MappingPtr& mapping, Side& s
       // The row may go by another name by now; what is held under this one is then not its own.
       if (*encoded && (**encoded).name == candidate.name) expected = **std::move(encoded);
     }
-    auto difference = Compare(expected, held_by_name[candidate.name], *newest,
-                              side.reader->MayForget(*mapping));
+    auto difference =
+        Compare(expected, held_by_name[candidate.name], *newest, side.reader->MayForget(*mapping));
     if (!difference) continue;
     if (!difference->held.key) difference->held.key = candidate.key;
     side.report->differences.push_back(*std::move(difference));

@@ -215,6 +215,65 @@ TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
   EXPECT_EQ(connection.error().native_code, kTimeout);
 }
 
+/// The numbers of each page.
+Status StreamNumbers(BoltConnection& connection, std::vector<std::vector<int64_t>>& pages) {
+  return connection.Stream("neo4j", Statement{"RETURN 1", "\xA0", 0}, "read", 2,
+                           std::chrono::seconds(60), [&pages](Records records) -> Status {
+                             std::vector<int64_t>& page = pages.emplace_back();
+                             for (const auto& record : records)
+                               page.push_back(*record.front().As<int64_t>());
+                             return {};
+                           });
+}
+
+void HasMore(ScriptedServer::Peer& peer) {
+  peer.Answer(kSuccess, [](Writer& out) {
+    out.MapHeader(1);
+    out.String("has_more");
+    out.Bool(true);
+  });
+}
+
+TEST(BoltConnectionTest, StreamsPageByPageAndAsksForEachWhenItIsWanted) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    peer.ReceiveTag();  // RUN
+    peer.ReceiveTag();  // PULL
+    peer.Succeed();
+    peer.Count(1);
+    peer.Count(2);
+    HasMore(peer);
+    peer.ReceiveTag();
+    peer.Count(3);
+    peer.Succeed();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  std::vector<std::vector<int64_t>> pages;
+  ASSERT_TRUE(StreamNumbers(**connection, pages).ok());
+  EXPECT_EQ(pages, (std::vector<std::vector<int64_t>>{{1, 2}, {3}}));
+  EXPECT_FALSE((*connection)->broken());
+}
+
+TEST(BoltConnectionTest, EndsAStreamThatTheServerRefusesAndStaysUsable) {
+  ScriptedServer server([](ScriptedServer::Peer& peer) {
+    peer.Welcome(5, 8);
+    peer.ReceiveTag();
+    peer.ReceiveTag();
+    peer.Fail("code", "Neo.ClientError.Statement.SyntaxError");
+    peer.Ignore();
+    peer.ReceiveTag();  // RESET
+    peer.Succeed();
+  });
+  auto connection = server.Open(server.uri());
+  ASSERT_TRUE(connection.ok());
+  std::vector<std::vector<int64_t>> pages;
+  const Status status = StreamNumbers(**connection, pages);
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().native_code, "Neo.ClientError.Statement.SyntaxError");
+  EXPECT_FALSE((*connection)->broken());
+}
+
 TEST(BoltConnectionTest, NamesAServerThatIsNotNeo4jsBolt) {
   ScriptedServer server(
       [](ScriptedServer::Peer& peer) { peer.Send("HTTP/1.1 400 Bad Request\r\n\r\n"); });

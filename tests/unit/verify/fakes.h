@@ -100,8 +100,9 @@ class FakeStore : public StoreReader {
   bool MayForget(const TableMapping& /*mapping*/) const override { return may_forget; }
   Result<std::optional<StoredRow>> Expected(const ChangePtr& row) override {
     if (*row->after == "unencodable") {
-      return StoreError{Store::kNeo4j, "encode", ErrorKind::kPermanent, std::string(kUnencodable),
-                        "no way", std::nullopt};
+      return StoreError{
+          Store::kNeo4j, "encode",    ErrorKind::kPermanent, std::string(kUnencodable),
+          "no way",      std::nullopt};
     }
     return std::optional(Make(row->row.key, *row->after, 0));
   }

@@ -95,8 +95,7 @@ TEST_F(VerifierTest, ListsRowsThatNoEventCanHoldApart) {
   table_.Set(61, "unencodable");
   const TableReport report = Verify();
   EXPECT_TRUE(report.equal());
-  EXPECT_THAT(report.unencodable,
-              ElementsAre("[60]: column value: unspeakable", "[61]: no way"));
+  EXPECT_THAT(report.unencodable, ElementsAre("[60]: column value: unspeakable", "[61]: no way"));
 }
 
 TEST_F(VerifierTest, TakesAnAbsentRowForForgottenWhereTheStoreMayForget) {
@@ -114,9 +113,9 @@ TEST_F(VerifierTest, LooksAtSoManyDifferencesAndCountsTheRest) {
   for (int id = 1; id <= rows; ++id) table_.Set(id, "v");
   store_.held.clear();
   const TableReport report = Verify();
-  EXPECT_EQ(report.stores[0].differences.size() +
-                static_cast<size_t>(report.stores[0].not_looked_at),
-            static_cast<size_t>(rows));
+  EXPECT_EQ(
+      report.stores[0].differences.size() + static_cast<size_t>(report.stores[0].not_looked_at),
+      static_cast<size_t>(rows));
   EXPECT_LE(report.stores[0].differences.size(), kDifferencesMax);
   EXPECT_FALSE(report.equal());
 }

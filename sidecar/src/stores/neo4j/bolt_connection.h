@@ -85,8 +85,9 @@ class BoltConnection {
   Result<Records> Run(std::string_view database, const Statement& statement,
                       std::string_view operation, Deadline deadline);
 
-  /// One reading statement, whose records are handed on in pages: the server makes the next page when
-  /// it is asked for. No answer is waited for longer than `timeout`. An error of `on_page` ends it.
+  /// One reading statement, whose records are handed on in pages: the server makes the next page
+  /// when it is asked for. No answer is waited for longer than `timeout`. An error of `on_page`
+  /// ends it.
   Status Stream(std::string_view database, const Statement& statement, std::string_view operation,
                 int64_t page_records, std::chrono::milliseconds timeout,
                 const std::function<Status(Records)>& on_page);

@@ -53,9 +53,9 @@ constexpr std::string_view kReturn = "RETURN {} AS k, {}._apex_seq AS s, {} AS p
 std::string NodeReturn(const GraphPlan& plan, const std::vector<RelationGroup>& groups) {
   Names relations;
   for (const RelationGroup& group : groups) {
-    relations.push_back(
-        fmt::format("[(n)-[x:{}]->(m:{}) WHERE x._apex_seq IS NOT NULL | {}]", Quote(group.type),
-                    Quote(group.label), Properties("m", group.key)));
+    relations.push_back(fmt::format("[(n)-[x:{}]->(m:{}) WHERE x._apex_seq IS NOT NULL | {}]",
+                                    Quote(group.type), Quote(group.label),
+                                    Properties("m", group.key)));
   }
   return fmt::format(kReturn, Properties("n", KeyNames(plan)), "n",
                      Properties("n", PropertyNames(plan)),
@@ -63,10 +63,9 @@ std::string NodeReturn(const GraphPlan& plan, const std::vector<RelationGroup>& 
 }
 
 std::string EdgeReturn(const GraphPlan& plan, const EdgeMapping& edge) {
-  return fmt::format(kReturn, Properties("n", KeyNames(plan)), "n",
-                     Properties("n", PropertyNames(plan)),
-                     fmt::format("[[{}], [{}]]", Properties("f", edge.from.key),
-                                 Properties("t", edge.to.key)));
+  return fmt::format(
+      kReturn, Properties("n", KeyNames(plan)), "n", Properties("n", PropertyNames(plan)),
+      fmt::format("[[{}], [{}]]", Properties("f", edge.from.key), Properties("t", edge.to.key)));
 }
 
 std::string ShowKeys(std::vector<std::string> keys) {
@@ -108,8 +107,7 @@ StoredRow ParseRecord(const List& record, const GraphPlan& plan, const Names& re
   if (const auto* version = record[1].As<int64_t>()) row.version = *version;
   for (size_t i = 0; i < plan.properties.size(); ++i)
     AddField(row, plan.properties[i].name, ShowValue((*properties)[i]));
-  for (size_t i = 0; i < relations.size(); ++i)
-    AddField(row, relations[i], ShowEnds((*ends)[i]));
+  for (size_t i = 0; i < relations.size(); ++i) AddField(row, relations[i], ShowEnds((*ends)[i]));
   std::ranges::sort(row.fields);
   return row;
 }
@@ -162,13 +160,13 @@ Result<const Neo4jReader::View*> Neo4jReader::ViewOf(const MappingPtr& mapping) 
     const std::string found = NodeReturn(plan, groups);
     const std::string label = Quote(mapping->node->label);
     // A node that has more than its key and no version is no stub.
-    view.read_all = fmt::format(
-        "MATCH (n:{}) WHERE n._apex_seq IS NOT NULL OR size(keys(n)) > {}\n{}", label, key.size(),
-        found);
-    view.read_these =
-        fmt::format("UNWIND $keys AS k MATCH (n:{} {}) WHERE n._apex_seq IS NOT NULL OR "
-                    "size(keys(n)) > {}\n{}",
-                    label, ByKey(key), key.size(), found);
+    view.read_all =
+        fmt::format("MATCH (n:{}) WHERE n._apex_seq IS NOT NULL OR size(keys(n)) > {}\n{}", label,
+                    key.size(), found);
+    view.read_these = fmt::format(
+        "UNWIND $keys AS k MATCH (n:{} {}) WHERE n._apex_seq IS NOT NULL OR "
+        "size(keys(n)) > {}\n{}",
+        label, ByKey(key), key.size(), found);
   } else {
     const EdgeMapping& edge = *mapping->edge;
     view.relations = {"from", "to"};
@@ -177,10 +175,8 @@ Result<const Neo4jReader::View*> Neo4jReader::ViewOf(const MappingPtr& mapping) 
       return fmt::format("MATCH (f:{})-[n:{}{}]->(t:{})", Quote(edge.from.label), Quote(edge.type),
                          condition, Quote(edge.to.label));
     };
-    view.read_all =
-        fmt::format("{} WHERE n._apex_seq IS NOT NULL\n{}", pattern(""), found);
-    view.read_these =
-        fmt::format("UNWIND $keys AS k {}\n{}", pattern(" " + ByKey(key)), found);
+    view.read_all = fmt::format("{} WHERE n._apex_seq IS NOT NULL\n{}", pattern(""), found);
+    view.read_these = fmt::format("UNWIND $keys AS k {}\n{}", pattern(" " + ByKey(key)), found);
   }
   return &views_.emplace(mapping.get(), std::move(view)).first->second;
 }

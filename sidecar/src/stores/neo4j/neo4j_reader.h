@@ -1,5 +1,5 @@
-// Reads the graph for `apex verify`: the nodes of a label with the relationships that their rows own,
-// or the relationships of a join table.
+// Reads the graph for `apex verify`: the nodes of a label with the relationships that their rows
+// own, or the relationships of a join table.
 //
 // Used by one thread; owns its connection. What is expected of a row is encoded by what writes it.
 #pragma once

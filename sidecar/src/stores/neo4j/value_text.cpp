@@ -48,8 +48,7 @@ int64_t Number(const Structure& structure, size_t index) {
 /// nullopt: not a structure that stands for a column of a row.
 std::optional<std::string> Temporal(const Structure& structure) {
   switch (structure.tag) {
-    case kDate:
-      return DateText(std::chrono::sys_days{std::chrono::days(Number(structure, 0))});
+    case kDate: return DateText(std::chrono::sys_days{std::chrono::days(Number(structure, 0))});
     case kLocalDateTime: return MomentText(Number(structure, 0), Number(structure, 1));
     case kDateTimeUtc:
     case kDateTimeLegacy:

@@ -114,9 +114,9 @@ Result<std::string> Admin::Position(Deadline deadline) {
 Result<std::string> Admin::WaitSynced(const std::string& position, Deadline deadline) {
   // The server gives up first, so that its word is heard.
   const auto wait_ms = std::max<int64_t>(deadline.remaining().count() - kAnswerMs, 0);
-  Result<Rows> rows = session_.Query(
-      "wait synced", "CALL apex.wait_synced($1, $2::int8 * interval '1 ms', NULL)",
-      {position, std::to_string(wait_ms)}, deadline);
+  Result<Rows> rows =
+      session_.Query("wait synced", "CALL apex.wait_synced($1, $2::int8 * interval '1 ms', NULL)",
+                     {position, std::to_string(wait_ms)}, deadline);
   if (!rows.ok()) return rows.error();
   return rows->Text(0, 0);
 }

@@ -281,8 +281,7 @@ Result<std::optional<BackfillStep>> Ledger::Backfill(int64_t rows_max, Deadline 
       {options_.pipeline, epoch(), std::to_string(rows_max)}, deadline);
   if (!rows.ok()) return rows.error();
   if (rows->IsNull(0, 0)) return std::optional<BackfillStep>();
-  return std::optional(
-      BackfillStep{rows->Int(0, 0), std::chrono::milliseconds(rows->Int(0, 1))});
+  return std::optional(BackfillStep{rows->Int(0, 0), std::chrono::milliseconds(rows->Int(0, 1))});
 }
 
 Status Ledger::Rotate(Deadline deadline) {

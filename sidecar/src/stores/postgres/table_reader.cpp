@@ -70,8 +70,8 @@ Result<std::vector<TableRow>> TableReader::ReadPage(const MappingPtr& mapping, T
 Result<std::vector<TableRow>> TableReader::ReadThese(const MappingPtr& mapping,
                                                      const std::vector<std::string>& keys,
                                                      Deadline deadline) {
-  Result<Rows> rows = session_.Query(
-      "read rows", kReadThese, {std::to_string(mapping->relation), ToArray(keys)}, deadline);
+  Result<Rows> rows = session_.Query("read rows", kReadThese,
+                                     {std::to_string(mapping->relation), ToArray(keys)}, deadline);
   if (!rows.ok()) return rows.error();
   return ParseRows(mapping, *rows);
 }
@@ -79,8 +79,7 @@ Result<std::vector<TableRow>> TableReader::ReadThese(const MappingPtr& mapping,
 Result<std::set<std::string>> TableReader::ReadParked(const TableMapping& mapping,
                                                       Deadline deadline) {
   Result<Rows> rows = session_.Query(
-      "read parked rows",
-      "SELECT key::text FROM apex.saga_row WHERE relation = $1::oid::regclass",
+      "read parked rows", "SELECT key::text FROM apex.saga_row WHERE relation = $1::oid::regclass",
       {std::to_string(mapping.relation)}, deadline);
   if (!rows.ok()) return rows.error();
   std::set<std::string> keys;

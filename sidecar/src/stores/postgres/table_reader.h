@@ -40,8 +40,7 @@ class TableReader {
   Result<int64_t> NewestVersion(Deadline deadline);
   /// Sends the rows of these keys as they are; returns the keys of those that somebody has locked.
   Result<std::vector<std::string>> Refresh(const TableMapping& mapping,
-                                           const std::vector<std::string>& keys,
-                                           Deadline deadline);
+                                           const std::vector<std::string>& keys, Deadline deadline);
 
  private:
   Session session_;

@@ -71,8 +71,9 @@ std::optional<StoredRow> DescribeEntry(const TableMapping& mapping, const CacheP
 Result<std::unique_ptr<RedisReader>> RedisReader::Create(RedisOptions options) {
   std::optional<Target> target = ParseTarget(options);
   if (!target) {
-    return ClientError("configure", ErrorKind::kPermanent, "apex.config",
-                       "the uri is not of the form redis://[user[:password]@]host[:port][/database]");
+    return ClientError(
+        "configure", ErrorKind::kPermanent, "apex.config",
+        "the uri is not of the form redis://[user[:password]@]host[:port][/database]");
   }
   return std::unique_ptr<RedisReader>(new RedisReader(std::move(options), *std::move(target)));
 }

@@ -1,5 +1,5 @@
-// Reads the entries that mode `write` has left in Redis, for `apex verify`. Values without a version
-// are other writers' and are passed over.
+// Reads the entries that mode `write` has left in Redis, for `apex verify`. Values without a
+// version are other writers' and are passed over.
 //
 // Used by one thread.
 #pragma once
