@@ -50,8 +50,8 @@ struct ShapeCache;
 
 ShapeCache* MakeShapeCache(MemoryContext context);
 
-/// Calls `visit` for each event in the order of their versions. Its values are gone when it returns.
-/// An ERROR when the bytes are not what capture writes.
+/// Calls `visit` for each event in the order of their versions. Its values are gone when it
+/// returns. An ERROR when the bytes are not what capture writes.
 void ReadEvents(ShapeCache* shapes, const StoredBlock& block,
                 void (*visit)(const EventColumns& event, void* state), void* state);
 

@@ -132,7 +132,7 @@ TEST(EventBlockTest, WhateverBytesItIsGivenItStaysInsideThem) {
   }
   for (int round = 0; round < 20000; round++) {
     // A heap block of exactly this size, so that a sanitizer sees its end.
-    const std::size_t size = random() % 4 == 0 ? random() % block.size() : block.size();
+    const std::size_t size = random() % 4 == 0 ? 1 + random() % block.size() : block.size();
     std::vector<std::uint64_t> bytes((size + 7) / 8);
     auto* copy = reinterpret_cast<char*>(bytes.data());
     std::memcpy(copy, block.bytes(), size);
