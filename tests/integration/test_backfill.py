@@ -251,3 +251,41 @@ def test_a_backfill_does_not_hold_up_who_locks_rows(world: World) -> None:
             pytest.fail("attaching waited for a row lock")
         wait_until(lambda: progress(world)["rows_held"] == 50)
     assert wait_finished(world)["rows_sent"] == 50
+
+
+def test_a_mapping_altered_with_backfill_gives_every_row_its_new_shape(world: World) -> None:
+    prepare(world, 300)
+    world.pg.execute(ATTACH)
+    wait_finished(world)
+    world.wait_synced()
+    world.pg.execute("""
+        SELECT apex.alter('notes', backfill => true,
+          graph => apex.graph(label => 'Note', properties => ARRAY['version']),
+          cache => apex.cache('note', mode => 'write', columns => ARRAY['body']))
+    """)
+    wait_finished(world)
+    world.wait_synced()
+    assert world.redis.exists(*(f"note:{key}" for key in range(1, 301))) == 300
+    assert world.parked() == []
+    world.pg.execute("UPDATE notes SET version = 5 WHERE id = 7")
+    world.wait_synced()
+    assert world.node("Note", id=7)["version"] == 5
+
+
+def test_a_purged_table_leaves_nothing_in_the_stores(world: World) -> None:
+    library.create(world)
+    world.pg.execute("""
+        INSERT INTO authors (name) VALUES ('Ann');
+        INSERT INTO documents (title, author_id, embedding) SELECT 'about ' || n, (SELECT id FROM authors), ARRAY[n, 1, 0, 0] FROM generate_series(1, 30) n;
+        INSERT INTO chunks SELECT n, (SELECT id FROM documents LIMIT 1), 'body', ARRAY[n, 1, 0, 0] FROM generate_series(1, 5) n;
+        INSERT INTO cites SELECT n, d.id, d.id, n FROM generate_series(1, 3) n, (SELECT id FROM documents LIMIT 1) d;
+    """)
+    world.wait_synced()
+    for table in ("cites", "chunks", "documents"):
+        world.pg.execute("SELECT apex.detach(%s, purge => true)", [table])
+    world.wait_synced()
+    assert world.cypher("MATCH (n) WHERE n:Document OR n:Chunk RETURN n") == []
+    assert world.relations("CITES") == set()
+    assert (world.point_count("documents"), world.point_count("chunks")) == (0, 0)
+    assert list(world.redis.scan_iter("doc:*")) == []
+    assert world.value("SELECT count(*) FROM documents") == 30 and len(world.nodes("Author")) == 1
