@@ -9,9 +9,9 @@ bool Simulation::Quiet() const {
   const bool compensating = std::any_of(
       postgres_.sagas().begin(), postgres_.sagas().end(),
       [](const auto& saga) { return saga.second.state == SimPostgres::SagaState::kCompensating; });
-  const bool nobody_else = std::all_of(
-      replicas_.begin(), replicas_.end() - 1,
-      [](const std::unique_ptr<Replica>& replica) { return replica->gone(); });
+  const bool nobody_else =
+      std::all_of(replicas_.begin(), replicas_.end() - 1,
+                  [](const std::unique_ptr<Replica>& replica) { return replica->gone(); });
   const Replica& leader = *replicas_.back();
   return !writing_ && scheduler_.now() >= Time{kStormMs} && nobody_else && !leader.gone() &&
          !leader.paused() && leader.sure() && leader.at_rest() &&
@@ -42,9 +42,9 @@ void Simulation::CheckStores() {
 void Simulation::CheckRow(Store store, const RowId& row, const SimPostgres::Truth& truth) {
   auto parked = postgres_.saga_rows().find(row);
   const bool is_parked = parked != postgres_.saga_rows().end();
-  if (is_parked && (parked->second.left_alone() ||
-                    postgres_.sagas().at(parked->second.saga).state ==
-                        SimPostgres::SagaState::kCompensationFailed))
+  if (is_parked &&
+      (parked->second.left_alone() || postgres_.sagas().at(parked->second.saga).state ==
+                                          SimPostgres::SagaState::kCompensationFailed))
     return;
   const std::optional<std::string> expected =
       HeldBy(store, is_parked ? parked->second.accepted : truth.image);

@@ -78,13 +78,12 @@ void SimClient::Answer(Status status) {
 
 void SimClient::MayLandLate(const Request& request, Turn turn, Fate fate, Time latest) {
   const Time now = around_.scheduler.now();
-  around_.scheduler.After(
-      around_.dice.Between(0, std::max(latest - now, Time{0}).count()),
-      [this, request, turn, fate, lives = around_.targets.at(store_).lives] {
-        if (lives != around_.targets.at(store_).lives) return;
-        ++around_.counts.late_requests;
-        static_cast<void>(store().Execute(request, turn, fate, true));
-      });
+  around_.scheduler.After(around_.dice.Between(0, std::max(latest - now, Time{0}).count()),
+                          [this, request, turn, fate, lives = around_.targets.at(store_).lives] {
+                            if (lives != around_.targets.at(store_).lives) return;
+                            ++around_.counts.late_requests;
+                            static_cast<void>(store().Execute(request, turn, fate, true));
+                          });
 }
 
 void SimClient::Kill() {
@@ -134,9 +133,8 @@ void SimClient::Remember(const Request& request) {
   if (sure() || around_.options.flaw == Flaw::kRemovalsNotRepeated) return;
   if (const auto* write = std::get_if<saga::Write>(&request)) {
     saga::Write removing = *write;
-    removing.rows = Filtered(write->rows, [this](const RowWrite& row) {
-      return !HeldBy(store_, row.newest->after);
-    });
+    removing.rows = Filtered(
+        write->rows, [this](const RowWrite& row) { return !HeldBy(store_, row.newest->after); });
     if (!removing.rows->empty()) removed_.emplace_back(std::move(removing));
   } else if (!std::holds_alternative<saga::Probe>(request)) {
     removed_.push_back(request);
@@ -150,7 +148,7 @@ void SimClient::RepeatRemovals() {
 }
 
 StoreError SimClient::Fenced() const {
-  return {store_,      "request",    ErrorKind::kPermanent, std::string(kFenced),
+  return {store_,      "request",   ErrorKind::kPermanent, std::string(kFenced),
           "simulated", std::nullopt};
 }
 

@@ -57,9 +57,9 @@ class SimClient {
   std::deque<Request> line_;  ///< The first one is under way.
   bool dead_ = false;
   bool paused_ = false;
-  bool stuck_ = false;                ///< Paused between the look at the lease and the send.
-  Time stuck_until_{0};               ///< The deadline of what is stuck.
-  std::optional<Status> unheard_;     ///< An answer that came while it was paused.
+  bool stuck_ = false;             ///< Paused between the look at the lease and the send.
+  Time stuck_until_{0};            ///< The deadline of what is stuck.
+  std::optional<Status> unheard_;  ///< An answer that came while it was paused.
   Time sure_from_{0};
   std::vector<Request> removed_;
 };

@@ -11,26 +11,26 @@ namespace apex::sim {
 /// design's rules it is.
 enum class Flaw {
   kNone,
-  kTwoBatchesOfOneRow,       ///< E1: a row may be in several batches at once.
-  kOldestImageStandsForAll,  ///< E2: of coalesced changes the first one is written.
-  kUpdatesAreDeltas,         ///< E3: an update of a row that the store does not hold is dropped.
-  kUnknownIsDone,            ///< E4: an unknown outcome is taken for a success.
-  kBlamedWithoutProbe,       ///< E4: the store is not asked before sagas are blamed.
-  kNothingUndone,            ///< E5: a compensation is only said to have been carried out.
-  kNotResumed,               ///< E5: a new leader does not look for unfinished compensations.
-  kUndoOfOneVersion,         ///< E5: undo looks for failed_seq alone.
-  kParkedEventsReadAgain,    ///< E6: events that a recorded failure covers are handed out again.
+  kTwoBatchesOfOneRow,         ///< E1: a row may be in several batches at once.
+  kOldestImageStandsForAll,    ///< E2: of coalesced changes the first one is written.
+  kUpdatesAreDeltas,           ///< E3: an update of a row that the store does not hold is dropped.
+  kUnknownIsDone,              ///< E4: an unknown outcome is taken for a success.
+  kBlamedWithoutProbe,         ///< E4: the store is not asked before sagas are blamed.
+  kNothingUndone,              ///< E5: a compensation is only said to have been carried out.
+  kNotResumed,                 ///< E5: a new leader does not look for unfinished compensations.
+  kUndoOfOneVersion,           ///< E5: undo looks for failed_seq alone.
+  kParkedEventsReadAgain,      ///< E6: events that a recorded failure covers are handed out again.
   kParkedImageAlwaysHandedOn,  ///< E6: FailureRecord::Row::carried_forward is ignored.
   kNeverSuperseded,            ///< E6: a later change does not take its row out of the saga.
-  kOldImageRefreshed,  ///< E7: a refresh reads the row before it draws the version, unlocked.
-  kRevertOfAnything,   ///< E8: a revert does not look at what it takes back.
-  kWindowInPieces,     ///< E10: the recovery window comes in ordinary pieces, not as one.
-  kAcknowledgementIsProof,   ///< E11: nobody counts what a store says it has done.
-  kNoVersionGuard,           ///< Fence: Qdrant and Redis take any version.
-  kNoEpochGuard,             ///< Fence: Neo4j takes transactions of any leader.
-  kNoTurnGuard,              ///< Fence: Neo4j takes a transaction after a later one of its leader.
-  kNoLeaseCheck,             ///< Fence: a leader that was paused goes on writing.
-  kRemovalsNotRepeated,      ///< Fence: what was removed while a late write could arrive.
+  kOldImageRefreshed,       ///< E7: a refresh reads the row before it draws the version, unlocked.
+  kRevertOfAnything,        ///< E8: a revert does not look at what it takes back.
+  kWindowInPieces,          ///< E10: the recovery window comes in ordinary pieces, not as one.
+  kAcknowledgementIsProof,  ///< E11: nobody counts what a store says it has done.
+  kNoVersionGuard,          ///< Fence: Qdrant and Redis take any version.
+  kNoEpochGuard,            ///< Fence: Neo4j takes transactions of any leader.
+  kNoTurnGuard,             ///< Fence: Neo4j takes a transaction after a later one of its leader.
+  kNoLeaseCheck,            ///< Fence: a leader that was paused goes on writing.
+  kRemovalsNotRepeated,     ///< Fence: what was removed while a late write could arrive.
 };
 
 struct SimOptions {
@@ -64,8 +64,8 @@ struct SimCounts {
   int64_t superseded = 0;
   int64_t reverted = 0;
   int64_t compensation_failed = 0;
-  int64_t doubts = 0;         ///< Times at which something given up could still land.
-  int64_t late_requests = 0;  ///< Applied after their sender had given them up, or was dead.
+  int64_t doubts = 0;             ///< Times at which something given up could still land.
+  int64_t late_requests = 0;      ///< Applied after their sender had given them up, or was dead.
   int64_t repeated_requests = 0;  ///< Applied twice in a row.
   int64_t short_answers = 0;      ///< Acknowledged and carried out in part.
   int64_t writes = 0;

@@ -271,8 +271,9 @@ void SimPostgres::Revert(const std::string& saga) {
   for (const auto& [row, at] : saga_rows_) {
     if (at.saga == saga) rows.emplace_back(row, at);
   }
-  const bool may = std::all_of(rows.begin(), rows.end(),
-                               [this](const auto& row) { return MayRevert(row.first, row.second); });
+  const bool may = std::all_of(rows.begin(), rows.end(), [this](const auto& row) {
+    return MayRevert(row.first, row.second);
+  });
   if (!may) return;
   ++counts_.reverted;
   Transaction transaction{next_xid_++, 0, {}, {}};

@@ -133,16 +133,14 @@ void Replica::Perform(saga::Write action) {
 }
 
 void Replica::Perform(saga::Undo action) {
-  const bool committed =
-      std::any_of(action.rows->begin(), action.rows->end(), [&](const RowUndo& undo) {
-        return around_.postgres.saga_rows().contains(undo.row);
-      });
+  const bool committed = std::any_of(
+      action.rows->begin(), action.rows->end(),
+      [&](const RowUndo& undo) { return around_.postgres.saga_rows().contains(undo.row); });
   // One that woke too late asks for what its successor may have finished; nobody will do it.
   if (!committed && leads())
     around_.violations.Add("E5: something is undone before its intent is committed");
   traffic_.Sent(action);
-  if (around_.options.flaw != Flaw::kNothingUndone)
-    return Send(action.store, std::move(action));
+  if (around_.options.flaw != Flaw::kNothingUndone) return Send(action.store, std::move(action));
   around_.scheduler.After(0, [this, action = std::move(action)] {
     RunOrKeep([this, action] { Hear(action.store, action, {}); });
   });
@@ -152,8 +150,7 @@ void Replica::Perform(saga::RecordFailure action) {
   traffic_.Blamed(action.record);
   PostLedger(
       [this, action]() -> saga::Event {
-        return saga::FailureRecorded{action.failure,
-                                     around_.postgres.RecordFailure(action.record)};
+        return saga::FailureRecorded{action.failure, around_.postgres.RecordFailure(action.record)};
       },
       [id = action.failure](StoreError error) -> saga::Event {
         return saga::FailureRecorded{id, std::move(error)};
@@ -218,10 +215,10 @@ void Replica::ServeLedger() {
 
 void Replica::CommitNext() {
   const Transaction& next = ledger_.front();
-  saga::Event answer = leads() ? next.commit()
-                               : next.refuse({Store::kPostgres, "transaction",
-                                              ErrorKind::kPermanent, std::string(kFenced),
-                                              "another process leads", std::nullopt});
+  saga::Event answer =
+      leads() ? next.commit()
+              : next.refuse({Store::kPostgres, "transaction", ErrorKind::kPermanent,
+                             std::string(kFenced), "another process leads", std::nullopt});
   RunOrKeep([this, answer = std::move(answer)] {
     ledger_.pop_front();
     if (!ledger_.empty()) ServeLedger();

@@ -78,7 +78,7 @@ class Replica {
   SimReader reader_;
   Traffic traffic_;
   std::map<Store, SimClient> clients_;
-  std::deque<Transaction> ledger_;  ///< The first one is under way.
+  std::deque<Transaction> ledger_;            ///< The first one is under way.
   std::vector<std::function<void()>> inbox_;  ///< What a paused process hears when it wakes.
   bool gone_ = false;
   bool paused_ = false;

@@ -1,8 +1,9 @@
 // A simulated Neo4j, Qdrant or Redis: versioned rows under the guards that core/target_store.h asks
 // for. A delete leaves no tombstone, as in the real stores.
 //
-// Neo4j is transactional and knows the leader's epoch and the turn of its last transaction. Qdrant and Redis apply a part of what they
-// refuse, and take what a dead or impatient leader sent until its deadline is over.
+// Neo4j is transactional and knows the leader's epoch and the turn of its last transaction. Qdrant
+// and Redis apply a part of what they refuse, and take what a dead or impatient leader sent until
+// its deadline is over.
 #pragma once
 
 #include <compare>

@@ -44,9 +44,9 @@ struct Surroundings {
     if (target.outage.Contains(now)) return dice.Chance(50) ? Fate::kUnavailable : Fate::kLost;
     if (target.read_only.Contains(now)) return Fate::kRefused;
     if (now >= Time{kStormMs} || !dice.Chance(fault_percent)) return Fate::kArrives;
-    constexpr Fate kFates[] = {Fate::kUnavailable, Fate::kLost,  Fate::kLate,  Fate::kLate,
-                               Fate::kAnswerLost,  Fate::kCutShort, Fate::kShort,
-                               Fate::kArrivesTwice};
+    constexpr Fate kFates[] = {Fate::kUnavailable, Fate::kLost,        Fate::kLate,
+                               Fate::kLate,        Fate::kAnswerLost,  Fate::kCutShort,
+                               Fate::kShort,       Fate::kArrivesTwice};
     return kFates[dice.Between(0, 7)];
   }
 };

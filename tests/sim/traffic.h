@@ -1,5 +1,5 @@
-// The checker's eye on what one leader sends: rules E1, E4 and G4, as they can be seen from outside of
-// the engine.
+// The checker's eye on what one leader sends: rules E1, E4 and G4, as they can be seen from outside
+// of the engine.
 #pragma once
 
 #include <map>

@@ -8,15 +8,8 @@
 namespace apex::coordinator {
 namespace {
 
-// What the network may add to the deadline of an earlier leader's call.
+// What the network may add to the deadline of a call that was given up.
 constexpr std::chrono::milliseconds kOnTheWay{1000};
-constexpr size_t kRemovalsMax = 50000;
-
-bool Removes(const RowWrite& row, Store store) {
-  const Change& newest = *row.newest;
-  return newest.op == Operation::kDelete ||
-         (store == Store::kQdrant && newest.mapping->vector && !newest.embedding);
-}
 
 double SecondsSince(Deadline::Clock::time_point start) {
   return std::chrono::duration<double>(Deadline::Clock::now() - start).count();
@@ -27,7 +20,10 @@ double SecondsSince(Deadline::Clock::time_point start) {
 TargetWorker::TargetWorker(TargetStore& store, Context context)
     : store_(store),
       context_(std::move(context)),
-      alone_at_(Deadline::Clock::now() + context_.timeout + kOnTheWay) {}
+      removals_(store_.store(), context_.timeout + kOnTheWay) {
+  // The first epoch has no leader before it.
+  if (context_.fence.epoch > 1) removals_.Doubt();
+}
 
 void TargetWorker::Know(Mappings mappings) {
   executor_.Post([this, mappings = std::move(mappings)] {
@@ -43,7 +39,7 @@ void TargetWorker::Perform(saga::Write write) {
         [&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
     if (status.ok()) {
       context_.metrics.StepObserved(write.store, SecondsSince(start));
-      RememberRemovals(*write.rows);
+      removals_.Written(*write.rows);
     }
     NoteRows(status);
     context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status)});
@@ -54,6 +50,7 @@ void TargetWorker::Perform(saga::Undo undo) {
   executor_.Post([this, undo = std::move(undo)] {
     Status status = Guarded(
         [&](Deadline deadline) { return store_.Undo(context_.fence, *undo.rows, deadline); });
+    if (status.ok()) removals_.Undone(*undo.rows);
     NoteRows(status);
     context_.mailbox.Put(saga::UndoFinished{undo.failure, undo.store, std::move(status)});
   });
@@ -63,6 +60,7 @@ void TargetWorker::Perform(saga::Evict evict) {
   executor_.Post([this, evict = std::move(evict)] {
     auto& cache = static_cast<CacheStore&>(store_);  // Evictions are sent to Redis alone.
     Status status = Guarded([&](Deadline deadline) { return cache.Evict(*evict.rows, deadline); });
+    if (status.ok()) removals_.Evicted(*evict.rows);
     NoteRows(status);
     context_.mailbox.Put(saga::EvictFinished{evict.eviction, std::move(status)});
   });
@@ -85,33 +83,15 @@ void TargetWorker::PingWhenIdle() {
 
 void TargetWorker::RepeatRemovalsWhenDue() {
   // Not a second time while the first one waits: the store may be down.
-  if (Deadline::Clock::now() < alone_at_ || repeating_.exchange(true)) return;
+  if (repeating_.exchange(true)) return;
   executor_.Post([this] {
-    if (!removals_.empty()) {
-      Status status = Guarded(
-          [this](Deadline deadline) { return store_.Write(context_.fence, removals_, deadline); });
-      NoteRows(status);
-      if (status.ok()) removals_ = {};
+    if (removals_.due()) {
+      NoteRows(Guarded([this](Deadline deadline) {
+        return removals_.Repeat(store_, context_.fence, deadline);
+      }));
     }
     repeating_ = false;
   });
-}
-
-void TargetWorker::RememberRemovals(const std::vector<RowWrite>& rows) {
-  // Neo4j's fence lets no earlier leader in, and the first epoch has none before it.
-  const bool is_safe = store_.store() == Store::kNeo4j || context_.fence.epoch <= 1;
-  if (is_safe || Deadline::Clock::now() >= alone_at_) return;
-  for (const RowWrite& row : rows) {
-    if (!Removes(row, store_.store())) continue;
-    if (removals_.size() == kRemovalsMax) {
-      spdlog::warn(
-          "{}: more than {} rows were removed right after a takeover; the others are not removed "
-          "again",
-          Name(store_.store()), kRemovalsMax);
-      return;
-    }
-    removals_.push_back(row);
-  }
 }
 
 Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {
@@ -128,6 +108,7 @@ Status TargetWorker::Guarded(const std::function<Status(Deadline)>& call) {
   // The store may come back empty, for instance without its collections: look again before the next
   // call.
   if (!status.ok() && status.error().kind != ErrorKind::kPermanent) prepared_.clear();
+  if (!status.ok() && status.error().kind == ErrorKind::kUnknownOutcome) removals_.Doubt();
   return status;
 }
 
@@ -172,7 +153,8 @@ void TargetWorker::SetDown(const StoreError& error) {
   const Store store = store_.store();
   const std::string why = Describe(error);
   context_.metrics.SetStoreUp(store, false);
-  if (context_.health.SetDown(store, why)) spdlog::warn("{} cannot be written: {}", Name(store), why);
+  if (context_.health.SetDown(store, why))
+    spdlog::warn("{} cannot be written: {}", Name(store), why);
 }
 
 }  // namespace apex::coordinator

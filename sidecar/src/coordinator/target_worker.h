@@ -15,6 +15,7 @@
 #include "coordinator/health.h"
 #include "coordinator/lease.h"
 #include "coordinator/mailbox.h"
+#include "coordinator/removals.h"
 #include "core/target_store.h"
 #include "metrics/metrics.h"
 #include "saga/events.h"
@@ -45,9 +46,7 @@ class TargetWorker {
   void Perform(const saga::Probe& probe);
   /// Sees whether the store is there while nothing else is asked of it.
   void PingWhenIdle();
-  /// Qdrant and Redis know a row's version only while they hold the row: a write that an earlier
-  /// leader had under way would bring back what this one has removed. So what is removed while such
-  /// a write can still arrive is removed again when none can any more.
+  /// Removes again what was removed while a late write could bring it back, once none can.
   void RepeatRemovalsWhenDue();
 
  private:
@@ -62,18 +61,15 @@ class TargetWorker {
   void NotePing(const Status& status);
   void SetUp();
   void SetDown(const StoreError& error);
-  void RememberRemovals(const std::vector<RowWrite>& rows);
 
   TargetStore& store_;
   Context context_;
-  const Deadline::Clock::time_point
-      alone_at_;  ///< From here on nothing that an earlier leader sent can arrive.
   std::atomic<bool> repeating_{false};
-  std::vector<RowWrite> removals_;  ///< Executor's thread only.
-  Mappings mappings_;               ///< Executor's thread only, as is prepared_.
+  Removals removals_;  ///< Executor's thread only, as is what follows.
+  Mappings mappings_;
   std::unordered_set<int32_t> prepared_;
-  bool rows_wait_ = false;  ///< Executor's thread only: rows were sent in vain and will come again.
-  Executor executor_;  ///< Last: its jobs use everything above.
+  bool rows_wait_ = false;  ///< Rows were sent in vain and will come again.
+  Executor executor_;       ///< Last: its jobs use everything above.
 };
 
 }  // namespace apex::coordinator

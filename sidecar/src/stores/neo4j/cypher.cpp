@@ -177,12 +177,14 @@ std::string_view LockPipeline() {
 // then ignored.
 std::string_view CheckEpoch() {
   return "MATCH (p:_ApexPipeline {name: $name})\n"
-         "RETURN 1 / CASE WHEN p.epoch = $epoch THEN 1 ELSE 0 END AS rows";
+         "RETURN 1 / CASE WHEN p.epoch = $epoch AND $claim IN [0, p.claim] THEN 1 ELSE 0 END "
+         "AS rows";
 }
 
 std::string_view ClaimEpoch() {
   return "MATCH (p:_ApexPipeline {name: $name})\n"
-         "SET p.epoch = $epoch / CASE WHEN coalesce(p.epoch, $epoch) <= $epoch THEN 1 ELSE 0 END\n"
+         "SET p.epoch = $epoch / CASE WHEN coalesce(p.epoch, $epoch) <= $epoch THEN 1 ELSE 0 END, "
+         "p.claim = $claim\n"
          "RETURN count(*) AS rows";
 }
 

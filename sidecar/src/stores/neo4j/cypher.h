@@ -63,10 +63,11 @@ std::string PutEdges(const EdgeMapping& edge, const std::vector<std::string>& ke
 /// Parameters name, position. Makes the pipeline's node and takes its write lock for the rest of
 /// the transaction.
 std::string_view LockPipeline();
-/// Parameters name, epoch. Fails unless the epoch still leads; it follows LockPipeline, because
-/// only what is read behind the lock is current.
+/// Parameters name, epoch, claim. Fails unless epoch and claim still lead (claim 0: whichever
+/// does, for a program that works beside the leader); it follows LockPipeline,
+/// because only what is read behind the lock is current.
 std::string_view CheckEpoch();
-/// Parameters name, epoch. Makes the epoch the one that leads; fails where a newer one does.
+/// Parameters name, epoch, claim. Makes them the ones that lead; fails where a newer epoch does.
 std::string_view ClaimEpoch();
 
 /// Constraints and indexes that the mapping's statements rely on, each safe to run twice.

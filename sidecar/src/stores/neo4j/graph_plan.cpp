@@ -249,14 +249,14 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
   }
 }
 
-std::string PipelineParameters(std::string_view name, std::string_view number_name,
-                               int64_t number) {
+std::string PipelineParameters(
+    std::string_view name, std::initializer_list<std::pair<std::string_view, int64_t>> numbers) {
   std::string parameters;
   Writer out(parameters);
-  out.MapHeader(2);
+  out.MapHeader(1 + numbers.size());
   out.String("name");
   out.String(name);
-  WriteInt(out, number_name, number);
+  for (const auto& [number_name, number] : numbers) WriteInt(out, number_name, number);
   return parameters;
 }
 

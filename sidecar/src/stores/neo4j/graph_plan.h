@@ -115,6 +115,7 @@ class TransactionBuilder {
 };
 
 /// Encodes the parameters of the pipeline's own statements.
-std::string PipelineParameters(std::string_view name, std::string_view number_name, int64_t number);
+std::string PipelineParameters(
+    std::string_view name, std::initializer_list<std::pair<std::string_view, int64_t>> numbers);
 
 }  // namespace apex::neo4j

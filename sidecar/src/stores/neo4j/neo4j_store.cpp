@@ -32,11 +32,12 @@ std::string NoParameters() {
 }
 
 Statement LockStatement(const Fence& fence, int64_t position) {
-  return Statement{LockPipeline(), PipelineParameters(fence.pipeline, "position", position), 1};
+  return Statement{LockPipeline(), PipelineParameters(fence.pipeline, {{"position", position}}), 1};
 }
 
-Statement GuardStatement(std::string_view cypher, const Fence& fence) {
-  return Statement{cypher, PipelineParameters(fence.pipeline, "epoch", fence.epoch), 1};
+Statement GuardStatement(std::string_view cypher, const Fence& fence, int64_t claim) {
+  return Statement{
+      cypher, PipelineParameters(fence.pipeline, {{"epoch", fence.epoch}, {"claim", claim}}), 1};
 }
 
 /// What a statement counted; -1 when it answered something else.
@@ -99,7 +100,10 @@ Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
 
   Result<BoltConnection*> connection = Connected(deadline);
   if (!connection.ok()) return connection.error();
-  const std::vector<Statement> claim{LockStatement(fence, 0), GuardStatement(ClaimEpoch(), fence)};
+  // A transaction of ours that was given up and has not begun yet does not know this one.
+  claim_ = std::uniform_int_distribution<int64_t>(1)(random_);
+  const std::vector<Statement> claim{LockStatement(fence, 0),
+                                     GuardStatement(ClaimEpoch(), fence, claim_)};
   return RunFenced(claim, "claim", deadline);
 }
 
@@ -166,7 +170,7 @@ Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t
     }
   }
   std::vector<Statement> statements{LockStatement(fence, position),
-                                    GuardStatement(CheckEpoch(), fence)};
+                                    GuardStatement(CheckEpoch(), fence, claim_)};
   builder.Finish(statements);
   return RunFenced(statements, operation, deadline);
 }
@@ -184,7 +188,7 @@ Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_
                        "another epoch leads this pipeline");
     }
     const std::chrono::milliseconds pause(
-        std::uniform_int_distribution(kDeadlockPauseMinMs, kDeadlockPauseMaxMs)(jitter_));
+        std::uniform_int_distribution(kDeadlockPauseMinMs, kDeadlockPauseMaxMs)(random_));
     const bool again = outcome.error->native_code == kDeadlock && attempt < kDeadlockAttemptsMax &&
                        connection_ != nullptr && deadline.remaining() > pause;
     if (!again) return *std::move(outcome.error);

@@ -51,7 +51,7 @@ class Neo4jStore : public TargetStore {
   /// Sorts, encodes and writes the tasks behind the fence.
   Status Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position,
                std::string_view operation, Deadline deadline);
-  /// Runs the statements, the second of which guards the epoch; deadlocks are tried again.
+  /// Runs the statements, the second of which guards epoch and claim; deadlocks are tried again.
   Status RunFenced(std::span<const Statement> statements, std::string_view operation,
                    Deadline deadline);
   Status MakeSchema(std::string_view statement, Deadline deadline);
@@ -63,7 +63,8 @@ class Neo4jStore : public TargetStore {
   std::unique_ptr<BoltConnection> connection_;
   ImageEncoder encoder_;
   std::unordered_map<const TableMapping*, std::unique_ptr<const GraphPlan>> plans_;
-  std::minstd_rand jitter_{std::random_device{}()};
+  std::mt19937_64 random_{std::random_device{}()};
+  int64_t claim_ = 0;  ///< Of the last Prepare; what is written names it. 0: there was none.
 };
 
 }  // namespace apex::neo4j
