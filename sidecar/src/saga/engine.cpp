@@ -5,6 +5,17 @@
 
 namespace apex::saga {
 
+namespace {
+
+int64_t BytesOf(const Change& change) {
+  const auto size = [](const std::optional<std::string>& part) { return part ? part->size() : 0; };
+  return static_cast<int64_t>(sizeof(Change) + change.row.key.size() + change.aggregate.key.size() +
+                              size(change.before) + size(change.after) + size(change.embedding) +
+                              size(change.old_embedding));
+}
+
+}  // namespace
+
 Engine::Engine(EngineOptions options)
     : options_(std::move(options)),
       random_(options_.seed),
@@ -74,6 +85,10 @@ void Engine::On(PieceArrived event) {
     return;
   }
   listening_ = Listening::kNo;
+  int64_t bytes = 0;
+  for (const ChangePtr& change : piece.changes) bytes += BytesOf(*change);
+  pending_bytes_ += bytes;
+  bytes_per_change_ = bytes / static_cast<int64_t>(piece.changes.size());
   EvictEntriesOf(piece.changes);
   for (SagaPtr& saga : GroupIntoSagas(piece.changes, replayed)) {
     ++active_sagas_;
@@ -179,9 +194,16 @@ void Engine::ReadOn() {
   // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces
   // up to it have come.
   const bool in_flight = !batches_.empty() || !failures_.empty();
-  if (in_flight && progress_.window() >= options_.pending_rows_max) return;
+  const bool full = progress_.window() >= options_.pending_rows_max ||
+                    pending_bytes_ >= options_.pending_bytes_max;
+  if (in_flight && full) return;
   reading_ = true;
-  actions_.emplace_back(Read{options_.piece_rows_max});
+  actions_.emplace_back(Read{PieceRows()});
+}
+
+int64_t Engine::PieceRows() const {
+  return std::clamp<int64_t>(options_.piece_bytes_max / bytes_per_change_, 1,
+                             options_.piece_rows_max);
 }
 
 void Engine::WriteCheckpoint() {
@@ -204,7 +226,10 @@ void Engine::WriteCheckpoint() {
 void Engine::Release(const Group& group) {
   for (const RowId& key : group.keys) busy_.erase(key);
   for (const SagaPtr& saga : group.sagas) {
-    for (const ChangePtr& change : saga->changes) progress_.Settled(*change);
+    for (const ChangePtr& change : saga->changes) {
+      progress_.Settled(*change);
+      pending_bytes_ -= BytesOf(*change);
+    }
   }
   active_sagas_ -= static_cast<int64_t>(group.sagas.size());
 }

@@ -36,9 +36,13 @@ struct EngineOptions {
   int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes
                                      ///< than this again, unless what waits needs it.
   Backoff backoff;
-  bool one_batch_per_row = true;     ///< Rule E1; the simulator leaves it out to see itself notice.
-  Time give_up_after{0};  ///< A batch whose store fails for longer is parked; 0: never.
-  uint64_t seed = 0;      ///< Of the backoff's jitter.
+  /// The same in bytes of images, so that large rows do not take more memory than small ones.
+  int64_t pending_bytes_max = 64 << 20;
+  int64_t piece_bytes_max =
+      16 << 20;                   ///< A piece has fewer rows when those of the last were large.
+  bool one_batch_per_row = true;  ///< Rule E1; the simulator leaves it out to see itself notice.
+  Time give_up_after{0};          ///< A batch whose store fails for longer is parked; 0: never.
+  uint64_t seed = 0;              ///< Of the backoff's jitter.
 };
 
 class Engine {
@@ -132,6 +136,7 @@ class Engine {
   void SendEvictions();
   void FormBatches();
   void ReadOn();
+  int64_t PieceRows() const;
   void WriteCheckpoint();
   void Release(const Group& group);
   void StopFor(const StoreError& error);
@@ -177,6 +182,8 @@ class Engine {
   RowSet busy_;    ///< Keys in flight or in compensation.
   RowSet parked_;  ///< Rows whose next change supersedes a parked one.
   Progress progress_;
+  int64_t pending_bytes_ = 0;     ///< Of what was read and is not settled.
+  int64_t bytes_per_change_ = 1;  ///< In the last piece.
   std::array<Breaker, 4> breakers_;
 
   std::map<uint64_t, BatchPtr> batches_;

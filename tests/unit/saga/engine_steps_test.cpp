@@ -14,7 +14,17 @@ using testing::UnorderedElementsAre;
 
 const std::set<Store> kGraphOnly = {kNeo4j};
 
-class EngineStepsTest : public EngineTest {};
+class EngineStepsTest : public EngineTest {
+ protected:
+  /// A piece of one row with an image of this size.
+  void DeliverLarge(int64_t seq, size_t bytes) {
+    auto change = std::make_shared<Change>(
+        *Make({.seq = seq, .xid = static_cast<uint64_t>(seq), .key = std::to_string(seq)}));
+    change->after = std::string(bytes, 'x');
+    Take<Read>();
+    Send(PieceArrived{Piece{{change}, seq, false, 0}});
+  }
+};
 
 TEST_F(EngineStepsTest, DoesNothingBeforeItLeads) {
   engine_.emplace(Options());
@@ -237,6 +247,31 @@ TEST_F(EngineStepsTest, ReadsOnWhileBatchesAreInFlightUntilASuccessorWouldHaveTo
   AcceptAll();
   WriteCheckpoint();
   EXPECT_TRUE(Has<Read>());
+}
+
+TEST_F(EngineStepsTest, ReadsNoFurtherWhileWhatIsInFlightFillsTheMemoryItMayTake) {
+  EngineOptions options = Options();
+  options.pending_bytes_max = 2000;
+  StartFresh(options);
+  DeliverLarge(1, 3000);
+  EXPECT_FALSE(Has<Read>());
+  AcceptAll();
+  WriteCheckpoint();
+  EXPECT_TRUE(Has<Read>());
+}
+
+TEST_F(EngineStepsTest, AsksForFewerRowsAfterLargeOnesAndForMoreAfterSmallOnes) {
+  EngineOptions options = Options();
+  options.piece_rows_max = 100;
+  options.piece_bytes_max = 100000;
+  StartFresh(options);
+  EXPECT_EQ(All<Read>().front().rows_max, 100);
+  DeliverLarge(1, 25000);
+  EXPECT_EQ(All<Read>().front().rows_max, 3);
+  DeliverLarge(2, 1000000);
+  EXPECT_EQ(All<Read>().front().rows_max, 1) << "a row is never too large to be read";
+  DeliverLarge(3, 1);
+  EXPECT_EQ(All<Read>().front().rows_max, 100);
 }
 
 TEST_F(EngineStepsTest, StopsReadingBehindOneStuckChangeThoughTheOthersSettle) {
