@@ -1,8 +1,9 @@
 // A mapping's specification with anything in it.
+#include "core/mapping.h"
+
 #include <cstdint>
 #include <string_view>
 
-#include "core/mapping.h"
 #include "stores/neo4j/cypher.h"
 #include "stores/neo4j/graph_plan.h"
 #include "stores/redis/cache_plan.h"

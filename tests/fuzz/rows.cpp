@@ -1,4 +1,5 @@
-// An outbox row with anything in it: its key, its image and its embedding, as each store reads them.
+// An outbox row with anything in it: its key, its image and its embedding, as each store reads
+// them.
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -7,10 +8,10 @@
 #include <vector>
 
 #include "core/change.h"
+#include "qdrant.pb.h"
 #include "stores/neo4j/graph_plan.h"
 #include "stores/neo4j/image.h"
 #include "stores/postgres/changes.h"
-#include "qdrant.pb.h"
 #include "stores/qdrant/encode.h"
 #include "stores/redis/cache_plan.h"
 
