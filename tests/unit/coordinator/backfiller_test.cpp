@@ -89,7 +89,7 @@ TEST_F(BackfillerTest, WaitsWhileTheStoresAreBehind) {
 }
 
 TEST_F(BackfillerTest, RestsAfterAFailure) {
-  Answer(StoreError{.store = Store::kPostgres, .operation = "backfill"});
+  Answer(StoreError{Store::kPostgres, "backfill", ErrorKind::kUnknownOutcome, "08006", "lost", {}});
   AnswerSent(1, milliseconds(0));
   StepAt(milliseconds(0));
   NoStepAt(milliseconds(500));
