@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers bench bench-extension bench-extension-instructions fuzz tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers chaos bench bench-extension bench-extension-instructions fuzz tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-28s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,10 @@ check-matrix: setup ## Tests the extension on PostgreSQL 15, 17 and 18; with ASS
 sim: setup ## Runs the simulator: RUNS=2000 seeds from SEED=1 on
 	@tools/build.sh $(RELEASE) unit_sim >/dev/null
 	@APEX_SIM_RUNS=$(or $(RUNS),2000) APEX_SIM_SEED=$(or $(SEED),1) APEX_SIM_FIGURES=1 $(RELEASE)/unit_sim --gtest_brief=1 --gtest_filter='SimulationTest.KeepsItsPromises'
+
+chaos: setup install-extension ## Kills, stops and cuts off every process under load, then compares every row: SECONDS=300 SEED=7
+	@tools/build.sh $(RELEASE) apex >/dev/null
+	@$(PYTHON) tests/chaos/run.py --seconds $(or $(SECONDS),300) $(if $(SEED),--seed $(SEED)) --takeovers 5
 
 check-containers: setup ## Builds both images, rolls them out and back, and sends rows through them; needs root but no Docker
 	@tools/setup.sh tools/packages-containers.txt

@@ -66,6 +66,7 @@ def all_groups(stack: Stack) -> list[tuple[str, Callable[[], list[Result]]]]:
         ("clang-format", formatting),
         ("clang-tidy", tidy),
         ("simulator", simulated),
+        ("chaos", lambda: groups.chaos(300)),
         *((f"{sanitizer} sanitizer", lambda sanitizer=sanitizer: sanitized(sanitizer, stack)) for sanitizer in _SANITIZERS),
     ]
 

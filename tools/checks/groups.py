@@ -115,6 +115,15 @@ def faults(environment: Mapping[str, str]) -> list[Result]:
     return _pytest("faults", "tests/faults", environment)
 
 
+def chaos(seconds: int) -> list[Result]:
+    """Every process killed, stopped and cut off under load for so long, then every row against every store."""
+    log, _ = _fresh("chaos")
+    code = stream([sys.executable, str(ROOT / "tests/chaos/run.py"), "--seconds", str(seconds)], log, seconds + 900)
+    name = f"{seconds} s of chaos"
+    show_tests("chaos", _REGRESS)(f"{'FAILED' if code else 'ok'} {name.replace(' ', '_')}")
+    return [Result(name, Outcome.FAILED if code else Outcome.PASSED, tail(log) if code else "")]
+
+
 def containers(environment: Mapping[str, str]) -> list[Result]:
     """pytest over tests/containers: the images, and what runs in them."""
     return _pytest("containers", "tests/containers", environment)
