@@ -60,7 +60,8 @@ def says(text: str, *words: str) -> bool:
 def test_all_is_well_before_and_while_the_sidecar_runs_and_nothing_is_changed(well: World) -> None:
     code, report = examine(well)
     assert code == 0 and report.endswith("nothing is wrong\n")
-    for said in ("PostgreSQL 1", "extension apex_saga 1.0", "preloaded", "may read the outbox", "1 table attached"):
+    installed = well.value("SELECT extversion FROM pg_extension WHERE extname = 'apex_saga'")
+    for said in ("PostgreSQL 1", f"extension apex_saga {installed}", "preloaded", "may read the outbox", "1 table attached"):
         assert said in report
     for store in ("neo4j", "qdrant", "redis"):
         assert f"{store} answers and fits 1 table" in report
