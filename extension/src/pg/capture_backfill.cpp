@@ -29,7 +29,7 @@ constexpr Size kPieceBytesMax = Size{64} * 1024 * 1024;
 
 enum class Outcome {
   kSent,
-  kHeld,       ///< Somebody else has it locked.
+  kHeld,       ///< Somebody else has it locked, or is inserting it.
   kOvertaken,  ///< Changed since the scan's snapshot: that change was captured itself.
 };
 
@@ -113,7 +113,7 @@ Place SendPiece(Relation root, Oid part, const KeyTexts* after, Piece& piece) {
     const KeyTexts* from = RelationGetRelid(leaf) == part ? after : nullptr;
     if (from != nullptr) CheckKey(plan, *from, leaf);
     piece.locked = table_slot_create(leaf, nullptr);
-    const bool whole = ScanByKey(leaf, KeyRange::kBehind, from, VisitForPiece, &piece);
+    const bool whole = ScanByKey(leaf, KeyRange::kBehind, from, nullptr, VisitForPiece, &piece);
     ExecDropSingleTupleTableSlot(piece.locked);
     const Oid here = RelationGetRelid(leaf);
     table_close(leaf, NoLock);
@@ -122,7 +122,10 @@ Place SendPiece(Relation root, Oid part, const KeyTexts* after, Piece& piece) {
   return {InvalidOid, 0};
 }
 
+// Sees what is not committed yet: a row that is being inserted may already have a version, and one
+// lower than that of a delete drawn now.
 struct Search {
+  SnapshotData snapshot;
   bool found;
   Outcome outcome;
   TupleTableSlot* locked;
@@ -130,8 +133,10 @@ struct Search {
 
 bool VisitForSearch(const CapturePlan& plan, Relation relation, TupleTableSlot* row, void* state) {
   Search& search = *static_cast<Search*>(state);
+  const bool being_inserted = TransactionIdIsValid(search.snapshot.xmin);
   search.found = true;
-  search.outcome = SendUnlessHeld(plan, relation, row, search.locked);
+  search.outcome =
+      being_inserted ? Outcome::kHeld : SendUnlessHeld(plan, relation, row, search.locked);
   return false;
 }
 
@@ -141,12 +146,13 @@ bool SendOne(Relation root, const KeyTexts& key) {
   CheckKey(root_plan, key, root);
   const int64 delete_seq = DrawBeforeSearch(root_plan);
   Search search{};
+  InitDirtySnapshot(search.snapshot);
   ListCell* cell;
   foreach (cell, LeavesFrom(root, InvalidOid, RowShareLock)) {
     const Relation leaf = table_open(lfirst_oid(cell), NoLock);
     if (!search.found) {
       search.locked = table_slot_create(leaf, nullptr);
-      ScanByKey(leaf, KeyRange::kEqual, &key, VisitForSearch, &search);
+      ScanByKey(leaf, KeyRange::kEqual, &key, &search.snapshot, VisitForSearch, &search);
       ExecDropSingleTupleTableSlot(search.locked);
     }
     table_close(leaf, NoLock);

@@ -67,7 +67,7 @@ void ReadLeaf(Oid table, KeyRange range, const KeyTexts* key, RowPage& page) {
   const Relation leaf = table_open(table, NoLock);
   const CapturePlan& plan = *FindPlan(leaf);
   if (key != nullptr) CheckKey(plan, *key, leaf);
-  ScanByKey(leaf, range, key, VisitForPage, &page);
+  ScanByKey(leaf, range, key, nullptr, VisitForPage, &page);
   table_close(leaf, NoLock);
 }
 

@@ -129,8 +129,8 @@ Oid PrimaryKeyIndex(Relation relation) {
 #endif
 }
 
-bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, RowVisitor visit,
-               void* state) {
+bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, Snapshot snapshot,
+               RowVisitor visit, void* state) {
   const CapturePlan& plan = *FindPlan(relation);
   const Relation index = index_open(PrimaryKeyIndex(relation), AccessShareLock);
   ScanKeyData keys[INDEX_MAX_KEYS + 1];
@@ -143,11 +143,11 @@ bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, RowVisito
   }
   TupleTableSlot* row = table_slot_create(relation, nullptr);
   PushActiveSnapshot(GetLatestSnapshot());
+  if (snapshot == nullptr) snapshot = GetActiveSnapshot();
 #if PG_VERSION_NUM >= 180000
-  const IndexScanDesc scan =
-      index_beginscan(relation, index, GetActiveSnapshot(), nullptr, key_count, 0);
+  const IndexScanDesc scan = index_beginscan(relation, index, snapshot, nullptr, key_count, 0);
 #else
-  const IndexScanDesc scan = index_beginscan(relation, index, GetActiveSnapshot(), key_count, 0);
+  const IndexScanDesc scan = index_beginscan(relation, index, snapshot, key_count, 0);
 #endif
   index_rescan(scan, keys, key_count, nullptr, 0);
   bool whole = true;

@@ -12,6 +12,7 @@ extern "C" {
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "utils/array.h"
+#include "utils/snapshot.h"
 }
 
 namespace apex::pg {
@@ -42,10 +43,10 @@ using RowVisitor = bool (*)(const CapturePlan& plan, Relation relation, TupleTab
 enum class KeyRange { kBehind, kEqual };
 
 /// Visits the rows of one table or leaf partition whose key is `range` of `key`, or all of them
-/// when that is NULL, under a snapshot taken now. The visitor may lock the row in its slot. False
-/// when the visitor ended the scan.
-bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, RowVisitor visit,
-               void* state);
+/// when that is NULL, under `snapshot`, or one taken now when that is NULL. The visitor may lock the
+/// row in its slot. False when the visitor ended the scan.
+bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, Snapshot snapshot,
+               RowVisitor visit, void* state);
 
 /// The table itself, or its leaf partitions by oid, locked in `lock`: those from `first` on.
 List* LeavesFrom(Relation root, Oid first, LOCKMODE lock);
