@@ -172,6 +172,7 @@ SELECT * FROM news();
 -- A dropped mapped column, or one of another kind, makes events with the key and the reason, and never fails the write
 ALTER TABLE thing ALTER COLUMN note TYPE bytea USING note::bytea;
 UPDATE thing SET title = 'changed type' WHERE id = 50;
+UPDATE thing SET note = 'alone' WHERE id = 50;
 ALTER TABLE thing DROP COLUMN title;
 INSERT INTO thing VALUES (51, 'note');
 DELETE FROM thing WHERE id = 51;

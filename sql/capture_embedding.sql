@@ -22,6 +22,15 @@ INSERT INTO reals VALUES (6, '{1,NULL}'), (7, '{{1,2},{3,4}}');
 SELECT relation::regclass, op, key, after, embedding, old_embedding, error FROM apex.outbox
  WHERE relation IN ('reals'::regclass, 'doubles'::regclass) ORDER BY seq;
 
+-- The column holds none any more: that is said when anything of it changes.
+CREATE TABLE former (id int PRIMARY KEY, embedding real[], other int);
+SELECT apex.attach('former', vector => apex.vector('former', 'embedding', 2));
+ALTER TABLE former ALTER COLUMN embedding TYPE text;
+INSERT INTO former VALUES (1, 'a');
+UPDATE former SET embedding = 'b';
+UPDATE former SET other = 1;
+SELECT op, key, after, embedding, error FROM apex.outbox WHERE relation = 'former'::regclass ORDER BY seq;
+
 -- A stand-in for pgvector: an extension of its name with a type of its layout (length word, int16 dimensions, int16
 -- spare, float4 elements), read and written as bytea is. It is taken for pgvector's by the extension that owns it.
 SET allow_system_table_mods = on;

@@ -46,7 +46,9 @@ bool SameValue(const PlanColumn& column, const RowValues& before, const RowValue
 
 bool KeyChanged(const CapturePlan& plan, const RowChange& change, TupleDesc descriptor) {
   for (int i = 0; i < plan.key_count; i++) {
-    if (!SameValue(plan.key[i], change.before, change.after, descriptor)) return true;
+    const PlanColumn& column = plan.key[i];
+    if (column.problem != nullptr) continue;  // There is no key to delete and insert by.
+    if (!SameValue(column, change.before, change.after, descriptor)) return true;
   }
   return false;
 }
@@ -59,7 +61,9 @@ bool Compare(bool* same, const CapturePlan& plan, const RowChange& change, Tuple
     same[i] = SameValue(column, change.before, change.after, descriptor);
     all_same &= same[i];
   }
-  return all_same;
+  if (plan.embedding.problem == nullptr) return all_same;
+  // It has no place in the shape, and is to be heard of all the same.
+  return all_same && SameValue(plan.embedding, change.before, change.after, descriptor);
 }
 
 void CaptureUpdate(const CapturePlan& plan, Relation relation, HeapTuple old_tuple,

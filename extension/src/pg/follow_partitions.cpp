@@ -44,9 +44,7 @@ constexpr char kRefreshed = 'R';
 // and the mapping is still there.
 bool IsCaptured(Relation relation) {
   if (!FindPlan(relation)->attached() || relation->trigdesc == nullptr) return false;
-  // Known by its function: its owner may rename the trigger.
-  const Oid capture = LookupFuncName(
-      list_make2(makeString(pstrdup("apex")), makeString(pstrdup("capture"))), 0, nullptr, false);
+  const Oid capture = CaptureFunction();
   for (int i = 0; i < relation->trigdesc->numtriggers; i++) {
     const Trigger& trigger = relation->trigdesc->triggers[i];
     if (trigger.tgfoid == capture) return trigger.tgenabled != TRIGGER_DISABLED;

@@ -43,8 +43,8 @@ using RowVisitor = bool (*)(const CapturePlan& plan, Relation relation, TupleTab
 enum class KeyRange { kBehind, kEqual };
 
 /// Visits the rows of one table or leaf partition whose key is `range` of `key`, or all of them
-/// when that is NULL, under `snapshot`, or one taken now when that is NULL. The visitor may lock the
-/// row in its slot. False when the visitor ended the scan.
+/// when that is NULL, under `snapshot`, or one taken now when that is NULL. The visitor may lock
+/// the row in its slot. False when the visitor ended the scan.
 bool ScanByKey(Relation relation, KeyRange range, const KeyTexts* key, Snapshot snapshot,
                RowVisitor visit, void* state);
 

@@ -7,8 +7,12 @@ extern "C" {
 #include "access/genam.h"
 #include "access/htup_details.h"
 #include "access/table.h"
+#include "catalog/dependency.h"
 #include "catalog/namespace.h"
 #include "catalog/partition.h"
+#include "catalog/pg_proc.h"
+#include "commands/extension.h"
+#include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
 #include "utils/hsearch.h"
@@ -16,6 +20,7 @@ extern "C" {
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 }
 
 namespace apex::pg {
@@ -101,7 +106,6 @@ PlanColumn ResolveColumn(Relation relation, Relation root, JsonbContainer* spec,
   if (attached_kind != nullptr && strcmp(KindName(column.type), attached_kind) != 0) {
     column.problem = psprintf("its type changed after apex.attach, from %s to %s", attached_kind,
                               KindName(column.type));
-    column.attribute = InvalidAttrNumber;
   }
   return column;
 }
@@ -213,6 +217,34 @@ OutboxOids FindOutbox(Oid schema) {
     outbox.slots[slot] = get_relname_relid(psprintf("outbox_%d", slot), schema);
   }
   return outbox;
+}
+
+// Somebody else's function of that name is none of ours.
+Oid CaptureFunction() {
+  static Oid function = InvalidOid;
+  static bool known = false;
+  static bool registered = false;
+  if (!registered) {
+    // Also runs inside invalidation processing.
+    const SyscacheCallbackFunction forget = [](Datum, int, uint32) { known = false; };
+    CacheRegisterSyscacheCallback(PROCOID, forget, Datum{0});
+    CacheRegisterSyscacheCallback(NAMESPACEOID, forget, Datum{0});
+    registered = true;
+  }
+  if (known) return function;
+  // Set first: an invalidation that arrives during the look has to win.
+  known = true;
+  const Oid schema = get_namespace_oid("apex", true);
+  const oidvector* none = buildoidvector(nullptr, 0);
+  Oid found = !OidIsValid(schema)
+                  ? InvalidOid
+                  : GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
+                                    PointerGetDatum(none), ObjectIdGetDatum(schema));
+  if (OidIsValid(found) &&
+      getExtensionOfObject(ProcedureRelationId, found) != get_extension_oid("apex_saga", true)) {
+    found = InvalidOid;
+  }
+  return function = found;
 }
 
 const CapturePlan* FindPlan(Relation relation) {

@@ -20,7 +20,7 @@ inline constexpr int kOutboxSlots = 3;
 
 struct PlanColumn {
   const char* name;      ///< As attached: the name in images and stores.
-  AttrNumber attribute;  ///< In the relation of the plan. 0 when there is a problem.
+  AttrNumber attribute;  ///< In the relation of the plan. 0 when it is gone.
   ValueType type;
   const char* problem;  ///< Why the column cannot be captured any more; NULL when it can.
 };
@@ -72,6 +72,10 @@ struct CapturePlan {
 };
 
 OutboxOids FindOutbox(Oid schema);
+
+/// The oid of apex.capture(), by which its triggers are known, since their owners may rename them;
+/// 0 in a database without the extension.
+Oid CaptureFunction();
 
 /// Never NULL. The first use in a backend registers the invalidation callback.
 const CapturePlan* FindPlan(Relation relation);

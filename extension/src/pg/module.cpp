@@ -5,6 +5,7 @@
 #include "core/traceparent.h"
 #include "pg/guard.h"
 #include "pg/outbox_buffer.h"
+#include "pg/unmapped_update.h"
 #include "pg/wakeup.h"
 
 extern "C" {
@@ -49,5 +50,6 @@ extern "C" void _PG_init(void) {
     apex::pg::DefineSettings();
     apex::pg::InitializeWakeup();
     apex::pg::InitializeOutboxBuffer();
+    apex::pg::InitializeUnmappedUpdate();
   });
 }
