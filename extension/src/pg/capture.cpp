@@ -2,6 +2,7 @@
 #include "pg/capture.h"
 
 #include "pg/guard.h"
+#include "pg/outbox_buffer.h"
 
 extern "C" {
 #include "access/detoast.h"
@@ -132,5 +133,6 @@ void Capture(const TriggerData* trigger) {
 APEX_FUNCTION(apex_capture) {
   apex::pg::CheckCalledAsAttached(fcinfo);
   apex::pg::Capture(reinterpret_cast<TriggerData*>(fcinfo->context));
+  apex::pg::WriteIfCommitting();
   return PointerGetDatum(nullptr);
 }

@@ -5,6 +5,7 @@
 #include "pg/attach.h"
 #include "pg/capture_refresh.h"
 #include "pg/guard.h"
+#include "pg/outbox_buffer.h"
 #include "pg/owner.h"
 
 extern "C" {
@@ -158,6 +159,7 @@ bool SendOne(Relation root, const KeyTexts& key) {
     table_close(leaf, NoLock);
   }
   if (!search.found) WriteVanished(*FindPlan(root), root, key, delete_seq);
+  WriteIfCommitting();
   return !search.found || search.outcome != Outcome::kHeld;
 }
 
@@ -180,6 +182,7 @@ Datum RefreshPiece(FunctionCallInfo fcinfo) {
   const Caller caller = BecomeOwner(table);
   const Relation root = table_open(table, RowShareLock);
   const Place place = SendPiece(root, part, after.count > 0 ? &after : nullptr, piece);
+  WriteIfCommitting();
   table_close(root, NoLock);
   ReturnTo(caller);
   MemoryContextDelete(piece.row_memory);

@@ -7,6 +7,7 @@
 #include "pg/attach.h"
 #include "pg/capture.h"
 #include "pg/guard.h"
+#include "pg/outbox_buffer.h"
 
 extern "C" {
 #include "access/genam.h"
@@ -89,6 +90,7 @@ void CaptureRows(Oid part, char op) {
     if (IsCaptured(leaf)) CaptureRowsOf(leaf, op);
     table_close(leaf, NoLock);
   }
+  WriteIfCommitting();
 }
 
 bool PartOfCaptured(Oid part) {

@@ -9,6 +9,8 @@
 
 extern "C" {
 #include "access/xact.h"
+#include "tcop/cmdtag.h"
+#include "tcop/pquery.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 }
@@ -49,11 +51,15 @@ Segment* segments = nullptr;
 int segment_count = 0;
 int segment_capacity = 0;
 bool writing = false;
+// What was pending before the commit is written, or may be: nobody comes by for what is captured
+// now.
+bool committing = false;
 
 void Reset() {
   used = 0;
   segment_count = 0;
   writing = false;
+  committing = false;
 }
 
 // What a large transaction before this one needed.
@@ -309,11 +315,21 @@ extern "C" void WriteAtSubTransactionEvent(SubXactEvent event, SubTransactionId 
   }
 }
 
+// Of a transaction that loads this library. When it is another library's commit callback that does,
+// our turn has passed. No statement runs then, unless it is a procedure that commits.
+bool MayBeCommitting() {
+  if (!IsTransactionState()) return false;
+  return ActivePortal == nullptr || ActivePortal->commandTag == CMDTAG_CALL ||
+         ActivePortal->commandTag == CMDTAG_DO;
+}
+
 extern "C" void WriteAtTransactionEvent(XactEvent event, void* /*unused*/) {
-  if (segment_count == 0) return;
   switch (event) {
     case XACT_EVENT_PRE_COMMIT:
-    case XACT_EVENT_PRE_PREPARE: Guard([] { WriteLevel(); }); break;
+    case XACT_EVENT_PRE_PREPARE:
+      if (segment_count > 0) Guard([] { WriteLevel(); });
+      committing = true;
+      break;
     case XACT_EVENT_COMMIT:
     case XACT_EVENT_ABORT:
     case XACT_EVENT_PREPARE: Reset(); break;
@@ -345,6 +361,10 @@ void AppendRecord(const CapturePlan& plan, RecordPlan* record, char* fields[kFie
 
 int64 WritePending() { return WriteLevel(); }
 
+void WriteIfCommitting() {
+  if (committing) WriteLevel();
+}
+
 void WritePendingAs(int64 seq) {
   segments[segment_count - 1].last_seq = seq;
   WriteLevel();
@@ -353,6 +373,7 @@ void WritePendingAs(int64 seq) {
 void InitializeOutboxBuffer() {
   RegisterXactCallback(WriteAtTransactionEvent, nullptr);
   RegisterSubXactCallback(WriteAtSubTransactionEvent, nullptr);
+  committing = MayBeCommitting();
 }
 
 }  // namespace apex::pg

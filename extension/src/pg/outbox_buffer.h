@@ -12,6 +12,8 @@
 // that level. Where an inner level has to write first, the outer ones draw their versions before
 // it, so that versions follow the order of capture at any depth.
 //
+// What another extension writes while the transaction commits, after our turn, is written at once.
+//
 // What is held is below one block for each open level, and one event of any size. The memory is the
 // backend's; a transaction's end empties it.
 #pragma once
@@ -28,6 +30,10 @@ void AppendRecord(const CapturePlan& plan, RecordPlan* record, char* fields[kFie
 /// Writes what this (sub)transaction has pending. Returns the version of its last event, 0 when
 /// there was none.
 int64 WritePending();
+
+/// Writes what is pending once the transaction is past the point where that is done for it. Called
+/// at the end of whatever captures.
+void WriteIfCommitting();
 
 /// Writes the one event that is pending, with a version that was drawn for it before.
 void WritePendingAs(int64 seq);
