@@ -5,7 +5,6 @@
 #include "scripted_server.h"
 #include "stores/neo4j/bolt_connection.h"
 #include "stores/neo4j/errors.h"
-#include "stores/neo4j/router.h"
 
 namespace apex::neo4j {
 namespace {
@@ -68,6 +67,29 @@ TEST(BoltConnectionTest, SendsCredentialsWithHelloToBolt44) {
   const Value& fields = hello.As<packstream::Structure>()->fields.front();
   EXPECT_EQ(fields.FindString("principal"), "neo4j");
   EXPECT_EQ(fields.Find("bolt_agent"), nullptr);
+}
+
+TEST(BoltConnectionTest, SpeaksEveryVersionItOffers) {
+  for (const BoltVersion version : {BoltVersion{4, 4}, BoltVersion{5, 0}, BoltVersion{5, 1},
+                                    BoltVersion{5, 2}, BoltVersion{5, 3}, BoltVersion{5, 4},
+                                    BoltVersion{5, 5}, BoltVersion{5, 6}, BoltVersion{5, 7},
+                                    BoltVersion{5, 8}}) {
+    ScriptedServer server([version](ScriptedServer::Peer& peer) {
+      peer.Welcome(version.major, version.minor);
+      for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+      peer.Succeed();
+      peer.Succeed();
+      peer.Count(1);
+      peer.Succeed();
+      peer.Succeed();
+    });
+    auto connection = server.Open(server.uri());
+    ASSERT_TRUE(connection.ok()) << version.minor << ": " << Describe(connection.error());
+    EXPECT_EQ((*connection)->version(), version);
+    const TransactionOutcome outcome =
+        (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+    EXPECT_FALSE(outcome.error) << version.minor;
+  }
 }
 
 TEST(BoltConnectionTest, HoldsWhenThePasswordIsWrong) {
@@ -297,58 +319,6 @@ TEST(BoltConnectionTest, DropsAConnectionThatBringsGarbage) {
     EXPECT_EQ(records.error().native_code, kProtocol);
     EXPECT_TRUE((*connection)->broken());
   }
-}
-
-TEST(RouterTest, ReadsWhoRoutesAndWhoTakesWrites) {
-  std::string bytes;
-  Writer out(bytes);
-  out.MapHeader(1);
-  out.String("servers");
-  out.ListHeader(3);
-  const auto server = [&out](std::string_view role, std::vector<std::string_view> addresses) {
-    out.MapHeader(2);
-    out.String("role");
-    out.String(role);
-    out.String("addresses");
-    out.ListHeader(addresses.size());
-    for (std::string_view address : addresses) out.String(address);
-  };
-  server("WRITE", {"a.example:7688", "no port:x"});
-  server("READ", {"b.example:7687"});
-  server("ROUTE", {"a.example:7688", "[::1]:7687"});
-  std::string_view view = bytes;
-  const RoutingTable table = ParseRoutingTable(*packstream::Decode(view));
-  EXPECT_THAT(table.writers, ::testing::ElementsAre(Address{"a.example", 7688}));
-  EXPECT_THAT(table.routers,
-              ::testing::ElementsAre(Address{"a.example", 7688}, Address{"::1", 7687}));
-  EXPECT_TRUE(ParseRoutingTable(Value{}).writers.empty());
-}
-
-TEST(RouterTest, FollowsTheTableToTheWriter) {
-  ScriptedServer writer([](ScriptedServer::Peer& peer) { peer.Welcome(5, 8); });
-  const std::string address = ToString(writer.uri().address);
-  ScriptedServer seed([&address](ScriptedServer::Peer& peer) {
-    peer.Welcome(5, 8);
-    EXPECT_EQ(peer.ReceiveTag(), 0x66);
-    peer.Answer(kSuccess, [&address](Writer& out) {
-      out.MapHeader(1);
-      out.String("rt");
-      out.MapHeader(1);
-      out.String("servers");
-      out.ListHeader(1);
-      out.MapHeader(2);
-      out.String("role");
-      out.String("WRITE");
-      out.String("addresses");
-      out.ListHeader(1);
-      out.String(address);
-    });
-  });
-  Uri uri = seed.uri();
-  uri.routing = true;
-  Router router(uri, {"neo4j", "secret"}, "neo4j");
-  auto connection = router.Open(Soon());
-  EXPECT_TRUE(connection.ok()) << Describe(connection.error());
 }
 
 }  // namespace

@@ -96,6 +96,37 @@ TEST(Neo4jStoreTest, GivesADeadlockUpAsTransientAfterAFewAttempts) {
   EXPECT_EQ(status.error().native_code, kDeadlock);
 }
 
+TEST(Neo4jStoreTest, AsksForTheLeaderAgainWhenTheOneItHadStepsDown) {
+  for (const std::string_view code :
+       {"Neo.ClientError.Cluster.NotALeader", "Neo.ClientError.General.ForbiddenOnReadOnlyDatabase",
+        "Neo.TransientError.General.DatabaseUnavailable"}) {
+    ScriptedServer stepped_down([code](ScriptedServer::Peer& peer) {
+      peer.Welcome(5, 8);
+      Refuse(peer, 0, code);
+    });
+    ScriptedServer elected([](ScriptedServer::Peer& peer) {
+      peer.Welcome(5, 8);
+      Commit(peer, 1);
+    });
+    const auto names = [](const ScriptedServer& leader) -> ScriptedServer::Script {
+      return [&leader](ScriptedServer::Peer& peer) {
+        peer.Welcome(5, 8);
+        peer.Route({}, {leader.uri().address});
+      };
+    };
+    ScriptedServer router(std::vector<ScriptedServer::Script>{names(stepped_down), names(elected)});
+    Neo4jStore store(
+        Options{"neo4j://" + ToString(router.uri().address), "neo4j", "secret", "neo4j"});
+    const std::vector<RowWrite> rows{Upsert(Authors())};
+    const Status refused = store.Write(Fence{"default", 1}, rows, Soon());
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().kind, ErrorKind::kTransient) << code;
+    EXPECT_EQ(refused.error().native_code, code);
+    const Status written = store.Write(Fence{"default", 1}, rows, Soon());
+    EXPECT_TRUE(written.ok()) << Describe(written.error());
+  }
+}
+
 TEST(Neo4jStoreTest, IsFencedWhenTheEpochCheckDividesByZero) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);

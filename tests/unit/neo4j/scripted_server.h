@@ -1,7 +1,7 @@
 // A Bolt server made of a script, for answers that no healthy server gives.
 //
-// Serves one client on loopback from a thread of its own; the destructor waits until that client
-// has gone.
+// Serves on loopback from a thread of its own, one client after the other and a script for each;
+// the destructor waits until the client it serves has gone.
 #pragma once
 
 #include <arpa/inet.h>
@@ -16,6 +16,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "stores/neo4j/bolt_connection.h"
 
@@ -23,7 +24,7 @@ namespace apex::neo4j {
 
 inline constexpr uint8_t kSuccess = 0x70, kRecord = 0x71, kIgnored = 0x7E, kFailure = 0x7F;
 
-/// A listening socket on loopback and a thread that serves one client.
+/// A listening socket on loopback and the thread that serves its clients.
 class ScriptedServer {
  public:
   /// The client's end of the conversation; everything blocks.
@@ -113,6 +114,28 @@ class ScriptedServer {
       }
     }
 
+    /// Answers ROUTE with a table of these.
+    void Route(const std::vector<Address>& routers, const std::vector<Address>& writers) {
+      EXPECT_EQ(ReceiveTag(), 0x66);
+      Answer(kSuccess, [&](packstream::Writer& out) {
+        out.MapHeader(1);
+        out.String("rt");
+        out.MapHeader(1);
+        out.String("servers");
+        out.ListHeader(2);
+        const auto servers = [&out](std::string_view role, const std::vector<Address>& addresses) {
+          out.MapHeader(2);
+          out.String("role");
+          out.String(role);
+          out.String("addresses");
+          out.ListHeader(addresses.size());
+          for (const Address& address : addresses) out.String(ToString(address));
+        };
+        servers("ROUTE", routers);
+        servers("WRITE", writers);
+      });
+    }
+
     packstream::Value hello, logon;
 
    private:
@@ -121,7 +144,11 @@ class ScriptedServer {
     std::string last_;
   };
 
-  explicit ScriptedServer(std::function<void(Peer&)> script) {
+  using Script = std::function<void(Peer&)>;
+
+  explicit ScriptedServer(Script script) : ScriptedServer(std::vector<Script>{std::move(script)}) {}
+
+  explicit ScriptedServer(std::vector<Script> scripts) {
     listener_ = socket(AF_INET, SOCK_STREAM, 0);
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -131,10 +158,14 @@ class ScriptedServer {
     socklen_t size = sizeof address;
     getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
-    thread_ = std::thread([this, script = std::move(script)] {
-      Peer peer(accept(listener_, nullptr, nullptr));
-      script(peer);
-      while (peer.ReceiveTag() != 0) {
+    thread_ = std::thread([this, scripts = std::move(scripts)] {
+      for (const Script& script : scripts) {
+        const int client = accept(listener_, nullptr, nullptr);
+        if (client < 0) return;
+        Peer peer(client);
+        script(peer);
+        while (peer.ReceiveTag() != 0) {
+        }
       }
     });
   }

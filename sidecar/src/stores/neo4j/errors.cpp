@@ -15,7 +15,20 @@ struct Rule {
 // only that should ever park a row.
 constexpr std::array kRules = {
     // The transaction asked for more memory than one may have: fewer rows at a time get through.
+    // Neo4j 5 calls the first a client's error, 4.4 a transient one.
+    Rule{"Neo.ClientError.General.TransactionOutOfMemoryError", ErrorKind::kPermanent},
     Rule{"Neo.TransientError.General.TransactionOutOfMemoryError", ErrorKind::kPermanent},
+    Rule{"Neo.TransientError.General.TransactionMemoryLimit", ErrorKind::kPermanent},
+    // What asked for too much at a bad moment comes again in smaller parts, as everything does whose
+    // outcome nobody knows.
+    Rule{"Neo.TransientError.General.OutOfMemoryError", ErrorKind::kUnknownOutcome},
+    Rule{"Neo.TransientError.General.MemoryPoolOutOfMemoryError", ErrorKind::kUnknownOutcome},
+    Rule{"Neo.ClientError.Transaction.TransactionTimedOut", ErrorKind::kUnknownOutcome},
+    Rule{"Neo.ClientError.Transaction.TransactionTimedOutClientConfiguration",
+         ErrorKind::kUnknownOutcome},
+    // The cluster may commit what its leader could no longer answer for.
+    Rule{"Neo.TransientError.Cluster.ReplicationFailure", ErrorKind::kUnknownOutcome},
+    Rule{"Neo.TransientError.Transaction.LeaderSwitch", ErrorKind::kUnknownOutcome},
     // Terminated and LockClientStopped too, which the official drivers do not retry because
     // somebody ended the transaction on purpose: it was rolled back, and no row is at fault.
     Rule{"Neo.TransientError.", ErrorKind::kTransient},
@@ -32,12 +45,18 @@ constexpr std::array kRules = {
     Rule{"Neo.ClientError.Security.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.Cluster.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.Database.", ErrorKind::kTransient},
+    Rule{"Neo.ClientError.General.InvalidArguments", ErrorKind::kPermanent},
     Rule{"Neo.ClientError.General.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.Fabric.", ErrorKind::kTransient},
+    Rule{"Neo.ClientError.Routing.", ErrorKind::kTransient},
+    // Somebody's trigger or check vetoed what was written.
+    Rule{"Neo.ClientError.Transaction.TransactionHookFailed", ErrorKind::kPermanent},
+    Rule{"Neo.ClientError.Transaction.TransactionValidationFailed", ErrorKind::kPermanent},
     Rule{"Neo.ClientError.Transaction.", ErrorKind::kTransient},
     Rule{"Neo.ClientError.", ErrorKind::kPermanent},
 
     Rule{"Neo.DatabaseError.Transaction.TransactionCommitFailed", ErrorKind::kUnknownOutcome},
+    Rule{"Neo.DatabaseError.Statement.RemoteExecutionFailed", ErrorKind::kTransient},
     Rule{"Neo.DatabaseError.Statement.", ErrorKind::kPermanent},
     // A full disk, a read-only or broken store, an internal fault.
     Rule{"Neo.DatabaseError.", ErrorKind::kTransient},

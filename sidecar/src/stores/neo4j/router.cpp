@@ -1,6 +1,8 @@
 #include "stores/neo4j/router.h"
 
 #include <algorithm>
+#include <optional>
+#include <utility>
 
 #include "stores/neo4j/errors.h"
 
@@ -9,6 +11,12 @@ namespace {
 
 /// Routers remembered from one table.
 constexpr size_t kRoutersMax = 16;
+
+/// Of the time that is left when `candidates` may have to be tried: one which does not answer
+/// leaves the others theirs.
+Deadline Share(Deadline deadline, size_t candidates) {
+  return Deadline::After(deadline.remaining() / static_cast<int>(candidates));
+}
 
 }  // namespace
 
@@ -38,17 +46,17 @@ RoutingTable ParseRoutingTable(const packstream::Value& table) {
 Result<std::unique_ptr<BoltConnection>> Router::Open(Deadline deadline) {
   if (!uri_.routing) return BoltConnection::Open(uri_.address, uri_, credentials_, deadline);
 
-  std::vector<Address> seeds{uri_.address};
-  for (const Address& router : known_routers_) {
-    if (std::ranges::find(seeds, router) == seeds.end()) seeds.push_back(router);
-  }
+  // Those that answered last time come first: the server in the URI may have gone for good, and
+  // would cost its share of the time whenever a connection is opened.
+  std::vector<Address> seeds = known_routers_;
+  if (std::ranges::find(seeds, uri_.address) == seeds.end()) seeds.push_back(uri_.address);
+  std::optional<StoreError> error;
   for (size_t i = 0; i < seeds.size(); ++i) {
-    // Each seed gets its share, so that one which does not answer leaves time for the others.
-    const auto share = deadline.remaining() / static_cast<int>(seeds.size() - i);
-    auto connection = OpenFrom(seeds[i], Deadline::After(share));
-    if (connection.ok() || i + 1 == seeds.size()) return connection;
+    auto connection = OpenFrom(seeds[i], Share(deadline, seeds.size() - i));
+    if (connection.ok()) return connection;
+    error = connection.error();
   }
-  return BoltConnection::Open(uri_.address, uri_, credentials_, deadline);
+  return *std::move(error);
 }
 
 Result<std::unique_ptr<BoltConnection>> Router::OpenFrom(const Address& seed, Deadline deadline) {
@@ -56,14 +64,18 @@ Result<std::unique_ptr<BoltConnection>> Router::OpenFrom(const Address& seed, De
   if (!connection.ok()) return connection;
   Result<packstream::Value> answer = (*connection)->Route(database_, seed, uri_, deadline);
   if (!answer.ok()) return answer.error();
-  RoutingTable table = ParseRoutingTable(*answer);
-  known_routers_ = table.routers;
-  if (table.writers.empty()) {
-    return MakeError("route", ErrorKind::kTransient, kConnectFailed,
-                     "no server takes writes at the moment");
-  }
+  const RoutingTable table = ParseRoutingTable(*answer);
+  if (!table.routers.empty()) known_routers_ = table.routers;
   if (std::ranges::find(table.writers, seed) != table.writers.end()) return connection;
-  return BoltConnection::Open(table.writers.front(), uri_, credentials_, deadline);
+  StoreError error = MakeError("route", ErrorKind::kTransient, kConnectFailed,
+                               "no server takes writes at the moment");
+  for (size_t i = 0; i < table.writers.size(); ++i) {
+    connection = BoltConnection::Open(table.writers[i], uri_, credentials_,
+                                      Share(deadline, table.writers.size() - i));
+    if (connection.ok()) return connection;
+    error = connection.error();
+  }
+  return error;
 }
 
 }  // namespace apex::neo4j

@@ -1,10 +1,11 @@
 // Finds the server that takes writes: the one in the URI, or for neo4j:// the one its routing table
 // names.
 //
-// Used by one thread. A table is fetched whenever a connection is opened and its routers are
-// remembered, so that a cluster is found again after the server in the URI has gone. A leader that
-// steps down answers Neo.ClientError.Cluster.NotALeader: the caller drops the connection and asks
-// here again.
+// Used by one thread. A table is fetched whenever a connection is opened, so that it needs no time
+// to live, and its routers are remembered and asked before the server in the URI, so that a cluster
+// is found again after that one has gone. A leader that steps down answers
+// Neo.ClientError.Cluster.NotALeader or General.ForbiddenOnReadOnlyDatabase: the caller drops the
+// connection and asks here again. A router whose table leads nowhere is passed over for the next.
 #pragma once
 
 #include <memory>
