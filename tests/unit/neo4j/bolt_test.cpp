@@ -70,10 +70,10 @@ TEST(BoltConnectionTest, SendsCredentialsWithHelloToBolt44) {
 }
 
 TEST(BoltConnectionTest, SpeaksEveryVersionItOffers) {
-  for (const BoltVersion version : {BoltVersion{4, 4}, BoltVersion{5, 0}, BoltVersion{5, 1},
-                                    BoltVersion{5, 2}, BoltVersion{5, 3}, BoltVersion{5, 4},
-                                    BoltVersion{5, 5}, BoltVersion{5, 6}, BoltVersion{5, 7},
-                                    BoltVersion{5, 8}}) {
+  for (const BoltVersion version :
+       {BoltVersion{4, 4}, BoltVersion{5, 0}, BoltVersion{5, 1}, BoltVersion{5, 2},
+        BoltVersion{5, 3}, BoltVersion{5, 4}, BoltVersion{5, 5}, BoltVersion{5, 6},
+        BoltVersion{5, 7}, BoltVersion{5, 8}}) {
     ScriptedServer server([version](ScriptedServer::Peer& peer) {
       peer.Welcome(version.major, version.minor);
       for (int i = 0; i < 4; ++i) peer.ReceiveTag();

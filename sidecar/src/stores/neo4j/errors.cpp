@@ -19,7 +19,8 @@ constexpr std::array kRules = {
     Rule{"Neo.ClientError.General.TransactionOutOfMemoryError", ErrorKind::kPermanent},
     Rule{"Neo.TransientError.General.TransactionOutOfMemoryError", ErrorKind::kPermanent},
     Rule{"Neo.TransientError.General.TransactionMemoryLimit", ErrorKind::kPermanent},
-    // What asked for too much at a bad moment comes again in smaller parts, as everything does whose
+    // What asked for too much at a bad moment comes again in smaller parts, as everything does
+    // whose
     // outcome nobody knows.
     Rule{"Neo.TransientError.General.OutOfMemoryError", ErrorKind::kUnknownOutcome},
     Rule{"Neo.TransientError.General.MemoryPoolOutOfMemoryError", ErrorKind::kUnknownOutcome},
