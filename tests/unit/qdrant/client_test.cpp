@@ -2,15 +2,13 @@
 #include "stores/qdrant/client.h"
 
 #include <gmock/gmock.h>
-#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <condition_variable>
-#include <functional>
 #include <mutex>
 
-#include "qdrant.grpc.pb.h"
+#include "fake_server.h"
 
 namespace apex::qdrant {
 namespace {
@@ -19,55 +17,6 @@ using std::chrono::milliseconds;
 using testing::HasSubstr;
 
 Deadline Soon() { return Deadline::After(milliseconds(60000)); }
-
-using Answer = std::function<grpc::Status(grpc::ServerContext*, const ::qdrant::UpdateBatchPoints&,
-                                          ::qdrant::UpdateBatchResponse*)>;
-
-class FakePoints final : public ::qdrant::Points::Service {
- public:
-  explicit FakePoints(Answer answer) : answer_(std::move(answer)) {}
-
-  grpc::Status UpdateBatch(grpc::ServerContext* context, const ::qdrant::UpdateBatchPoints* request,
-                           ::qdrant::UpdateBatchResponse* response) override {
-    return answer_(context, *request, response);
-  }
-
-  grpc::Status Get(grpc::ServerContext*, const ::qdrant::GetPoints*,
-                   ::qdrant::GetResponse* response) override {
-    (*response->add_result()->mutable_payload())["large"].set_string_value(
-        std::string(8 << 20, 'x'));
-    return grpc::Status::OK;
-  }
-
- private:
-  Answer answer_;
-};
-
-class FakeServer {
- public:
-  explicit FakeServer(Answer answer) : points_(std::move(answer)) {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(&points_);
-    server_ = builder.BuildAndStart();
-  }
-  ~FakeServer() { server_->Shutdown(std::chrono::system_clock::now()); }
-
-  ClientOptions options() const { return {"http://127.0.0.1:" + std::to_string(port_), "the-key"}; }
-
- private:
-  FakePoints points_;
-  int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
-};
-
-grpc::Status Complete(const ::qdrant::UpdateBatchPoints& request,
-                      ::qdrant::UpdateBatchResponse* response) {
-  for (int i = 0; i < request.operations_size(); ++i) {
-    response->add_result()->set_status(::qdrant::Completed);
-  }
-  return grpc::Status::OK;
-}
 
 UpdateRequest Encoded(const ::qdrant::UpdateBatchPoints& request) {
   return {request.SerializeAsString(), request.operations_size()};
@@ -166,25 +115,36 @@ TEST(ClientTest, PermanentFailureIsReportedBeforeTransientOnes) {
   EXPECT_EQ(sent.error().message, "the row");
 }
 
-TEST(ClientTest, ExhaustedServerIsTransientAndItsRetryAfterIsHonoured) {
+TEST(ClientTest, WriteLimitLeavesAnUnknownOutcomeAndItsRetryAfterIsHonoured) {
   FakeServer server([](auto* context, const auto&, auto*) {
     context->AddTrailingMetadata("retry-after", "7");
     return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Rate limiting exceeded");
   });
   const Status sent = Send(server, 1);
   ASSERT_FALSE(sent.ok());
-  EXPECT_EQ(sent.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(sent.error().kind, ErrorKind::kUnknownOutcome) << "what came before it was applied";
   EXPECT_EQ(sent.error().retry_after, milliseconds(7000));
 }
 
-TEST(ClientTest, ExhaustedServerThatNamesNoTimeIsTransientWithoutOne) {
+TEST(ClientTest, WriteLimitThatNamesNoTimeHasNone) {
   FakeServer server([](auto*, const auto&, auto*) {
     return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED, "Rate limiting exceeded");
   });
   const Status sent = Send(server, 1);
   ASSERT_FALSE(sent.ok());
-  EXPECT_EQ(sent.error().kind, ErrorKind::kTransient);
+  EXPECT_EQ(sent.error().kind, ErrorKind::kUnknownOutcome);
   EXPECT_EQ(sent.error().retry_after, std::nullopt);
+}
+
+TEST(ClientTest, RequestThatNoWriteLimitWouldLetThroughIsPermanent) {
+  FakeServer server([](auto*, const auto&, auto*) {
+    return grpc::Status(grpc::StatusCode::RESOURCE_EXHAUSTED,
+                        "Rate limiting exceeded: Write rate limit exceeded, request larger than "
+                        "rate limiter capacity, please try to split your request");
+  });
+  const Status sent = Send(server, 1);
+  ASSERT_FALSE(sent.ok());
+  EXPECT_EQ(sent.error().kind, ErrorKind::kPermanent) << "so that it is halved";
 }
 
 TEST(ClientTest, ServerThatDoesNotAnswerIsAnUnknownOutcomeAtTheDeadline) {
@@ -221,7 +181,12 @@ TEST(ClientTest, EveryCallCarriesTheApiKey) {
 
 TEST(ClientTest, AnswerLargerThanGrpcsDefaultLimitIsReceived) {
   FakeServer server(
-      [](auto*, const auto& request, auto* response) { return Complete(request, response); });
+      [](auto*, const auto& request, auto* response) { return Complete(request, response); },
+      [](const auto&, auto* response) {
+        (*response->add_result()->mutable_payload())["large"].set_string_value(
+            std::string(8 << 20, 'x'));
+        return grpc::Status::OK;
+      });
   Client client(server.options());
   auto response = client.GetPoints({}, Soon());
   ASSERT_TRUE(response.ok()) << Describe(response.error());

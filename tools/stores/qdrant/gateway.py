@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Qdrant's storage engine behind Qdrant's gRPC API, for machines without a Qdrant server.
 
-usage: gateway.py --port PORT --data DIRECTORY [--api-key KEY]
+usage: gateway.py --port PORT --data DIRECTORY [--api-key KEY] [--certificate PEM --private-key PEM]
 
-Serves on loopback only. Port 0 takes a free one. Prints `READY http://127.0.0.1:PORT` when it answers, and stops on
-SIGTERM or SIGINT after the calls in flight. docs/internals/qdrant-gateway.md says what differs from a server.
+Serves on loopback only, with TLS when it is given a certificate. Port 0 takes a free one. Prints `READY http://127.0.0.1:PORT`,
+or https, when it answers, and stops on SIGTERM or SIGINT after the calls in flight. docs/internals/qdrant-gateway.md says what differs from a server.
 """
 import argparse
 import concurrent.futures
+import pathlib
 import signal
 import sys
 
@@ -28,8 +29,8 @@ _OPTIONS = (
 )
 
 
-def serve(catalog, port, api_key):
-    """A started server and the port it listens on. Raises RuntimeError when the port is taken."""
+def serve(catalog, port, api_key, credentials):
+    """A started server and the port it listens on; without TLS when `credentials` is None. Raises RuntimeError when the port is taken."""
     server = grpc.server(
         concurrent.futures.ThreadPoolExecutor(_THREADS, "call"),
         interceptors=[KeyCheck(api_key)] if api_key else [],
@@ -38,7 +39,8 @@ def serve(catalog, port, api_key):
     qdrant_pb2_grpc.add_QdrantServicer_to_server(Qdrant(), server)
     collections_service_pb2_grpc.add_CollectionsServicer_to_server(Collections(catalog), server)
     points_service_pb2_grpc.add_PointsServicer_to_server(Points(catalog), server)
-    bound = server.add_insecure_port(f"127.0.0.1:{port}")
+    address = f"127.0.0.1:{port}"
+    bound = server.add_secure_port(address, credentials) if credentials else server.add_insecure_port(address)
     server.start()
     return server, bound
 
@@ -48,15 +50,23 @@ def main():
     parser.add_argument("--port", type=int, required=True, help="gRPC port on loopback; 0 takes a free one")
     parser.add_argument("--data", required=True, help="directory of the collections, made when missing")
     parser.add_argument("--api-key", default="", help="key every call but the health check must carry")
+    parser.add_argument("--certificate", type=pathlib.Path, help="PEM file of the certificate to show; TLS needs both files")
+    parser.add_argument("--private-key", type=pathlib.Path, help="PEM file of its key")
     arguments = parser.parse_args()
+    if (arguments.certificate is None) != (arguments.private_key is None):
+        parser.error("--certificate and --private-key go together")
+    credentials = None
+    if arguments.certificate:
+        pair = (arguments.private_key.read_bytes(), arguments.certificate.read_bytes())
+        credentials = grpc.ssl_server_credentials([pair])
 
     catalog = Catalog(arguments.data)
     try:
-        server, port = serve(catalog, arguments.port, arguments.api_key)
+        server, port = serve(catalog, arguments.port, arguments.api_key, credentials)
     except RuntimeError as error:
         catalog.close()
         sys.exit(f"gateway.py: cannot listen on port {arguments.port}: {error}")
-    print(f"READY http://127.0.0.1:{port}", flush=True)
+    print(f"READY {'https' if credentials else 'http'}://127.0.0.1:{port}", flush=True)
 
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     server.stop(_STOP_SECONDS).wait()

@@ -28,6 +28,12 @@ bool InternalRefusal(std::string_view words) {
   return Contains(words, "Wrong input") || Contains(words, "decode Protobuf message");
 }
 
+/// RESOURCE_EXHAUSTED is said of a message that is too large, too, and of more points than a write
+/// limit ever lets through at once. Waiting does not mend that; fewer rows at a time do.
+bool TooLarge(std::string_view words) {
+  return Contains(words, "larger than max") || Contains(words, "split your request");
+}
+
 }  // namespace
 
 ErrorKind Classify(const grpc::Status& status) {
@@ -39,6 +45,8 @@ ErrorKind Classify(const grpc::Status& status) {
     case grpc::StatusCode::INTERNAL:
       return InternalRefusal(status.error_message()) ? ErrorKind::kPermanent
                                                      : ErrorKind::kTransient;
+    case grpc::StatusCode::RESOURCE_EXHAUSTED:
+      return TooLarge(status.error_message()) ? ErrorKind::kPermanent : ErrorKind::kTransient;
     case grpc::StatusCode::UNAVAILABLE:
       return ConnectionBroke(status.error_message()) ? ErrorKind::kUnknownOutcome
                                                      : ErrorKind::kTransient;
@@ -47,7 +55,6 @@ ErrorKind Classify(const grpc::Status& status) {
     case grpc::StatusCode::NOT_FOUND:
     case grpc::StatusCode::PERMISSION_DENIED:
     case grpc::StatusCode::UNAUTHENTICATED:
-    case grpc::StatusCode::RESOURCE_EXHAUSTED:
     case grpc::StatusCode::FAILED_PRECONDITION:
     case grpc::StatusCode::ABORTED:
     case grpc::StatusCode::DATA_LOSS: return ErrorKind::kTransient;

@@ -4,6 +4,9 @@
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
 #include <string_view>
 #include <utility>
 
@@ -36,6 +39,19 @@ std::optional<Target> ParseTarget(std::string_view text) {
   return target;
 }
 
+/// The issuers of SSL_CERT_FILE in place of the system's, as OpenSSL does for the other stores;
+/// gRPC alone does not look there.
+grpc::SslCredentialsOptions Trusted() {
+  grpc::SslCredentialsOptions options;
+  const char* path = std::getenv("SSL_CERT_FILE");
+  if (path == nullptr) return options;
+  const std::ifstream file(path);
+  std::ostringstream certificates;
+  certificates << file.rdbuf();
+  options.pem_root_certs = certificates.str();
+  return options;
+}
+
 std::shared_ptr<grpc::Channel> MakeChannel(const Target& target) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(-1);
@@ -49,8 +65,8 @@ std::shared_ptr<grpc::Channel> MakeChannel(const Target& target) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   // A store is reached directly, whatever proxy the environment names for the web.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  auto credentials = target.tls ? grpc::SslCredentials(grpc::SslCredentialsOptions())
-                                : grpc::InsecureChannelCredentials();
+  auto credentials =
+      target.tls ? grpc::SslCredentials(Trusted()) : grpc::InsecureChannelCredentials();
   return grpc::CreateCustomChannel(target.address, credentials, arguments);
 }
 
@@ -196,7 +212,14 @@ struct Client::Impl {
     bool ok = false;
     queue->Next(&tag, &ok);
     const std::unique_ptr<InFlight> call(static_cast<InFlight*>(tag));
-    if (!call->status.ok()) return FromStatus("update", call->status, call->context);
+    if (!call->status.ok()) {
+      StoreError error = FromStatus("update", call->status, call->context);
+      // A write limit stops a request midway. Sent again as it is, it would spend what the limit
+      // gives on what has been applied already; of an unknown outcome, it comes in smaller parts.
+      const bool is_limit = call->status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+      if (is_limit && error.kind == ErrorKind::kTransient) error.kind = ErrorKind::kUnknownOutcome;
+      return error;
+    }
     return CheckBatch(call->response, call->operations);
   }
 
