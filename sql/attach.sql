@@ -37,7 +37,7 @@ SELECT * FROM spec_of('documents');
 
 -- A part of an aggregate; the defaults of the cache name its document, too.
 SELECT apex.attach('chunks', aggregate => 'document_id', graph => apex.graph('Chunk', ARRAY['body'], ARRAY[apex.relation('PART_OF', 'document_id')]),
-                   vector => apex.vector('chunks', 'embedding', 384, 'dot'), cache => apex.cache('chunk'));
+                   vector => apex.vector('chunks', 'embedding', 384, 'dot', name => 'body'), cache => apex.cache('chunk'));
 SELECT * FROM spec_of('chunks');
 SELECT aggregate, relation_oid = relation::oid AS same_oid, pipeline, active, on_failure, handler FROM apex.mapping WHERE relation = 'chunks'::regclass;
 

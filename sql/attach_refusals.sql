@@ -117,6 +117,8 @@ SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3, 'hamming'));
 SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3, payload => ARRAY['nothing']));
 SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3, payload => ARRAY['embedding']));
 SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3) || '{"dimension": 3}');
+SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3, name => ''));
+SELECT * FROM refused('vector', apex.vector('c', 'embedding', 3) || '{"name": 5}');
 CREATE TABLE collected (id int PRIMARY KEY, embedding real[]);
 SELECT apex.attach('collected', vector => apex.vector('taken', 'embedding', 3));
 SELECT * FROM refused('vector', apex.vector('taken', 'embedding', 3));

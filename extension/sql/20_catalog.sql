@@ -101,14 +101,14 @@ COMMENT ON FUNCTION apex.edge(text, text, text, text[]) IS
   'For apex.attach(graph) of a join table: each row is a relationship of this type between the nodes of the rows that its two foreign keys reference, with its key columns and these columns as properties.';
 
 CREATE FUNCTION apex.vector(collection text, embedding text, dimensions int DEFAULT NULL, distance text DEFAULT 'cosine',
-                            payload text[] DEFAULT '{}') RETURNS jsonb
+                            payload text[] DEFAULT '{}', name text DEFAULT NULL) RETURNS jsonb
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
   SELECT jsonb_strip_nulls(jsonb_build_object('collection', collection, 'embedding', embedding, 'dimensions', dimensions,
-                                              'distance', distance, 'payload', to_jsonb(payload)));
+                                              'distance', distance, 'payload', to_jsonb(payload), 'name', name));
 END;
-COMMENT ON FUNCTION apex.vector(text, text, int, text, text[]) IS
-  'For apex.attach(vector): each row whose embedding column is not NULL is a point of this collection. The column is real[], double precision[] or pgvector''s vector; dimensions may be left out for vector(n). Distance is cosine, dot, euclid or manhattan. Payload columns go with the key columns.';
+COMMENT ON FUNCTION apex.vector(text, text, int, text, text[], text) IS
+  'For apex.attach(vector): each row whose embedding column is not NULL is a point of this collection. The column is real[], double precision[] or pgvector''s vector; dimensions may be left out for vector(n). Distance is cosine, dot, euclid or manhattan. Payload columns go with the key columns. name: of the vector in the collection (default: the unnamed one).';
 
 CREATE FUNCTION apex.cache(entity text, mode text DEFAULT 'invalidate', entry text DEFAULT NULL, ttl interval DEFAULT NULL,
                            invalidate text[] DEFAULT NULL, events text[] DEFAULT NULL, columns text[] DEFAULT NULL)

@@ -390,11 +390,15 @@ DECLARE
   collection text;
   distance text := coalesce(vector ->> 'distance', 'cosine');
   payload text[] := coalesce(apex.text_list(vector, 'payload', 'vector'), '{}');
+  name text := vector ->> 'name';
   attribute pg_attribute;
 BEGIN
-  PERFORM apex.check_members(vector, 'vector', ARRAY['collection', 'embedding', 'dimensions', 'distance', 'payload']);
+  PERFORM apex.check_members(vector, 'vector', ARRAY['collection', 'embedding', 'dimensions', 'distance', 'payload', 'name']);
   collection := apex.text_member(vector, 'collection', 'vector');
   PERFORM apex.check_name(collection, 'collection', '[<>:"/\\|?*]', 'Qdrant takes no < > : " / \ | ? * in the name of a collection.');
+  IF name IS NOT NULL THEN
+    PERFORM apex.check_name(apex.text_member(vector, 'name', 'vector'), 'vector name', '^$', 'Leave the name out for the unnamed vector.');
+  END IF;
   IF distance <> ALL (distances) THEN
     PERFORM apex.refuse('22023', format('"%s" is no distance', distance), format('There are: %s.', array_to_string(distances, ', ')), 'Choose the one the model was trained for; cosine as a rule.');
   END IF;
@@ -407,7 +411,8 @@ BEGIN
   END IF;
   PERFORM apex.column_spec(relation, p, 'vector') FROM unnest(payload) p;
   RETURN jsonb_build_object('collection', collection, 'embedding', attribute.attname, 'distance', distance,
-                            'dimensions', apex.vector_dimensions(relation, vector, attribute), 'payload', to_jsonb(payload));
+                            'dimensions', apex.vector_dimensions(relation, vector, attribute), 'payload', to_jsonb(payload))
+         || CASE WHEN name IS NULL THEN '{}' ELSE jsonb_build_object('name', name) END;
 END
 $$;
 COMMENT ON FUNCTION apex.vector_spec(regclass, jsonb) IS 'The vector part as the spec names it';

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from command import apex
 from qdrant_client import models
 from world import World, wait_until
 
@@ -124,6 +125,31 @@ def test_a_collection_is_made_with_the_dimensions_and_distance_of_the_mapping(wo
     send(world, "INSERT INTO documents VALUES (1, 'x', NULL, NULL, '{1,2,3}')")
     made = world.qdrant.get_collection("documents").config.params.vectors
     assert (made.size, made.distance) == (3, models.Distance.EUCLID)
+
+
+def test_a_named_vector_is_written_beside_those_of_others(world: World) -> None:
+    sizes = {"mine": models.VectorParams(size=2, distance=models.Distance.DOT), "theirs": models.VectorParams(size=5, distance=models.Distance.DOT)}
+    world.qdrant.create_collection("documents", vectors_config=sizes)
+    attach(world, distance="'dot'", name="'mine'")
+    send(world, "INSERT INTO documents VALUES (1, 'one', NULL, NULL, '{3,4}')")
+    assert vector(world, 1) == {"mine": [3, 4]}
+    world.qdrant.update_vectors("documents", [models.PointVectors(id=1, vector={"theirs": [1, 2, 3, 4, 5]})])
+    send(world, "UPDATE documents SET title = 'two'")
+    assert payload(world, 1)["title"] == "two"
+    assert vector(world, 1) == {"mine": [3, 4], "theirs": [1, 2, 3, 4, 5]}
+    found = world.qdrant.query_points("documents", query=[3.0, 4.0], using="mine", limit=1).points
+    assert [point.id for point in found] == [1]
+
+
+def test_a_named_vector_is_made_compared_and_mended(world: World) -> None:
+    attach(world, name="'mine'")
+    send(world, "INSERT INTO documents VALUES (1, 'one', NULL, NULL, '{3,4}')")
+    assert list(world.qdrant.get_collection("documents").config.params.vectors) == ["mine"]
+    assert apex("verify", variables=world.sidecar.variables).returncode == 0
+    world.qdrant.update_vectors("documents", [models.PointVectors(id=1, vector={"mine": [4, 3]})])
+    assert apex("verify", variables=world.sidecar.variables).returncode == 1
+    assert apex("repair", variables=world.sidecar.variables).returncode == 0
+    assert all(math.isclose(a, b, rel_tol=1e-6) for a, b in zip(vector(world, 1)["mine"], [0.6, 0.8], strict=True))
 
 
 def test_cosine_vectors_are_normalised_by_the_store_and_keep_their_direction(world: World) -> None:

@@ -75,6 +75,7 @@ ALTER TABLE apex.saga
   ADD COLUMN resolution text CHECK (resolution IN ('reverted', 'called')),
   ADD COLUMN resolution_error text;
 DROP FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text);
+DROP FUNCTION apex.vector(text, text, int, text, text[]);
 
 CREATE TABLE apex.backfill_progress (
   relation regclass PRIMARY KEY,

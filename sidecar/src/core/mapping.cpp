@@ -165,6 +165,7 @@ VectorMapping ParseVector(const Member& json) {
   VectorMapping vector;
   vector.collection = json["collection"].NonEmptyText();
   vector.embedding = json["embedding"].NonEmptyText();
+  if (const Member name = json["name"]; !name.IsNull()) vector.name = name.NonEmptyText();
   vector.dimensions = static_cast<uint32_t>(json["dimensions"].Integer(1, 65536));
   vector.distance = json["distance"].OneOf(kDistances);
   vector.payload = json["payload"].TextsIfAny();

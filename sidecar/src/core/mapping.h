@@ -67,6 +67,7 @@ enum class Distance { kCosine, kDot, kEuclid, kManhattan };
 struct VectorMapping {
   std::string collection;
   std::string embedding;  ///< Column name, for messages.
+  std::string name;       ///< Of the vector in the collection; empty: the unnamed one.
   uint32_t dimensions = 0;
   Distance distance = Distance::kCosine;
   std::vector<std::string> payload;

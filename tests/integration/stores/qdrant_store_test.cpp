@@ -146,7 +146,8 @@ class QdrantStoreTest : public testing::Test {
     for (const auto& point : response->result()) {
       Stored& stored = found[point.id().num()];
       stored.payload = {point.payload().begin(), point.payload().end()};
-      const auto& output = point.vectors().vector();
+      const auto& named = point.vectors().vectors().vectors();
+      const auto& output = named.empty() ? point.vectors().vector() : named.begin()->second;
       const auto& data = output.has_dense() ? output.dense().data() : output.data();
       stored.vector = {data.begin(), data.end()};
     }
@@ -208,6 +209,76 @@ TEST_F(QdrantStoreTest, NewerVersionReplacesPayloadAndVectorWhole) {
   EXPECT_EQ(stored->title(), "second");
   EXPECT_EQ(stored->vector[0], 2);
   EXPECT_EQ(stored->payload.at("extra").kind_case(), ::qdrant::Value::kNullValue);
+}
+
+TEST_F(QdrantStoreTest, UpdateOfThePayloadReplacesItWholeAndLeavesTheVector) {
+  ExpectWritten({Row(1, 1, "first", Pack({1, 2, 3, 4}), R"({"a": 1})"), Row(2, 2, "other")});
+  for (int64_t seq = 3; seq < 6; ++seq) {
+    ExpectWritten({Row(1, seq, "title " + std::to_string(seq))});
+    const auto stored = Read(1);
+    EXPECT_EQ(stored->seq(), seq);
+    EXPECT_EQ(stored->title(), "title " + std::to_string(seq));
+    EXPECT_EQ(stored->payload.at("extra").kind_case(), ::qdrant::Value::kNullValue);
+    EXPECT_EQ(stored->payload.size(), 4u);
+    EXPECT_THAT(stored->vector, testing::ElementsAre(1, 2, 3, 4));
+  }
+  EXPECT_EQ(Read(2)->title(), "other");
+}
+
+TEST_F(QdrantStoreTest, UpdateOfThePayloadBringsAPointBackThatSomebodyTookAway) {
+  ExpectWritten({Row(1, 1, "a"), Row(2, 2, "b")});
+  QdrantStore another(Options());
+  const std::vector<RowWrite> gone = {Gone(1, 3)};
+  ASSERT_TRUE(another.Write(fence_, gone, Soon()).ok());
+  ExpectWritten({Row(1, 4, "back"), Row(2, 5, "changed")});
+  EXPECT_EQ(Read(1)->title(), "back");
+  EXPECT_THAT(Read(1)->vector, testing::ElementsAre(1, 2, 3, 4));
+  EXPECT_EQ(Read(2)->title(), "changed");
+}
+
+TEST_F(QdrantStoreTest, UpdateOfThePayloadAfterAnUndoBringsItsOwnVector) {
+  ExpectWritten({Row(1, 1, "accepted", Pack({1, 1, 1, 1}))});
+  ExpectWritten({Row(1, 2, "failed", Pack({2, 2, 2, 2}))});
+  RowUndo undo = Undo(1, 2, 1, "accepted");
+  undo.accepted_embedding = Pack({1, 1, 1, 1});
+  ExpectUndone(undo);
+  ExpectWritten({Row(1, 3, "next", Pack({2, 2, 2, 2}))});
+  EXPECT_EQ(Read(1)->title(), "next");
+  EXPECT_THAT(Read(1)->vector, testing::ElementsAre(2, 2, 2, 2));
+}
+
+TEST_F(QdrantStoreTest, PayloadsOfManyRowsAreReplacedInManyRequests) {
+  constexpr int kRows = 2 * kRequestOperationsMax + 3;
+  std::vector<RowWrite> inserts;
+  std::vector<RowWrite> updates;
+  std::vector<uint64_t> ids;
+  for (int id = 0; id < kRows; ++id) {
+    inserts.push_back(Row(id, id + 1, "old"));
+    updates.push_back(Row(id, kRows + id + 1, "new " + std::to_string(id)));
+    ids.push_back(id);
+  }
+  ExpectWritten(inserts);
+  ExpectWritten(updates);
+  const auto stored = Read(ids);
+  ASSERT_EQ(stored.size(), static_cast<size_t>(kRows));
+  for (const auto& [id, point] : stored) {
+    EXPECT_EQ(point.title(), "new " + std::to_string(id));
+    EXPECT_THAT(point.vector, testing::ElementsAre(1, 2, 3, 4));
+  }
+}
+
+TEST_F(QdrantStoreTest, NamedVectorIsWrittenUnderItsName) {
+  mapping_ = NewMapping(4);
+  mapping_->vector->name = "title-vector";
+  const Status prepared = Prepare();
+  ASSERT_TRUE(prepared.ok()) << Describe(prepared.error());
+  EXPECT_TRUE(Prepare().ok()) << "the collection fits";
+  ExpectWritten({Row(1, 1, "one", Pack({4, 3, 2, 1}))});
+  ExpectWritten({Row(1, 2, "two", Pack({4, 3, 2, 1}))});
+  EXPECT_EQ(Read(1)->title(), "two");
+  EXPECT_THAT(Read(1)->vector, testing::ElementsAre(4, 3, 2, 1));
+  ExpectWritten({Row(1, 3, "three", Pack({1, 1, 1, 1}))});
+  EXPECT_THAT(Read(1)->vector, testing::ElementsAre(1, 1, 1, 1));
 }
 
 TEST_F(QdrantStoreTest, DeletedRowAndNullEmbeddingLeaveNoPoint) {

@@ -60,6 +60,7 @@ TEST(MappingTest, ReadsEveryMemberOfTheContractsExample) {
   ASSERT_TRUE(mapping.vector);
   EXPECT_EQ(mapping.vector->dimensions, 384u);
   EXPECT_EQ(mapping.vector->distance, Distance::kCosine);
+  EXPECT_EQ(mapping.vector->name, "");
   ASSERT_TRUE(mapping.cache);
   EXPECT_EQ(mapping.cache->mode, CacheMode::kWrite);
   EXPECT_EQ(mapping.cache->ttl_seconds, 3600);
@@ -163,6 +164,8 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"UnknownProperty", "/graph/properties/0", "titel", "not titel"},
         Refusal{"RelationWithoutColumns", "/graph/relations/0/via", json::array(),
                 "graph.relations[0].via has to be as many"},
+        Refusal{"EmptyVectorName", "/vector/name", "",
+                "vector.name has to be a string that is not empty"},
         Refusal{"ZeroDimensions", "/vector/dimensions", 0,
                 "vector.dimensions has to be an integer from 1"},
         Refusal{"FractionalDimensions", "/vector/dimensions", 1.5,

@@ -66,6 +66,28 @@ TEST(CollectionCheckTest, CollectionOfNamedVectorsIsRefused) {
   EXPECT_THAT(status.error().message, HasSubstr("holds no unnamed vector"));
 }
 
+TEST(CollectionCheckTest, NamedVectorIsFoundAmongOthersByItsName) {
+  TableMapping mapping = Mapping();
+  mapping.vector->name = "title";
+  ::qdrant::VectorsConfig vectors = CreateRequest(*mapping.vector).vectors_config();
+  ASSERT_EQ(vectors.params_map().map().count("title"), 1u);
+  (*vectors.mutable_params_map()->mutable_map())["body"].set_size(7);
+  EXPECT_TRUE(CheckCollection(mapping, Info(vectors)).ok());
+  mapping.vector->name = "body";
+  const Status other = CheckCollection(mapping, Info(vectors));
+  ASSERT_FALSE(other.ok());
+  EXPECT_THAT(other.error().message, HasSubstr("holds vectors of 7 dimensions"));
+  mapping.vector->name = "summary";
+  const Status missing = CheckCollection(mapping, Info(vectors));
+  ASSERT_FALSE(missing.ok());
+  EXPECT_THAT(missing.error().message,
+              HasSubstr("holds no vector named \"summary\", but public.documents sends one vector "
+                        "named \"summary\" of 384 dimensions"));
+  EXPECT_FALSE(
+      CheckCollection(mapping, Info(CreateRequest(*Mapping().vector).vectors_config())).ok())
+      << "the collection has the unnamed vector alone";
+}
+
 TEST(CollectionCheckTest, VersionWithoutConditionalUpdatesIsRefused) {
   for (const char* version : {"1.15.5", "1.9.0", "0.11.7"}) {
     const Status status = CheckVersion(version);

@@ -99,6 +99,39 @@ TEST(EncodeTest, PointCarriesIdKeyColumnsVersionAndEmbedding) {
   EXPECT_THAT(point.vectors().vector().dense().data(), testing::ElementsAre(1, 2));
 }
 
+TEST(EncodeTest, NamedVectorGoesUnderItsName) {
+  auto mapping = Mapping(ColumnKind::kText);
+  mapping->vector->name = "title-vector";
+  const auto operation = EncodeWrite(Write(mapping, R"({"id": 7, "v": "x"})"));
+  ASSERT_TRUE(operation.ok());
+  const auto& vectors = (*operation).upsert().points(0).vectors();
+  ASSERT_TRUE(vectors.has_vectors());
+  ASSERT_EQ(vectors.vectors().vectors_size(), 1);
+  EXPECT_THAT(vectors.vectors().vectors().at("title-vector").dense().data(),
+              testing::ElementsAre(1, 2));
+}
+
+TEST(EncodeTest, PayloadAloneIsTheWholePayloadForTheOneVersion) {
+  PointEncoder encoder;
+  const auto operation = Decoded(encoder.WritePayload(
+      Write(Mapping(ColumnKind::kText), R"({"id": 7, "v": null, "unmapped": 1})"), 4));
+  ASSERT_TRUE(operation.ok());
+  const auto& overwrite = (*operation).overwrite_payload();
+  EXPECT_EQ(overwrite.payload_size(), 3);
+  EXPECT_EQ(overwrite.payload().at("id").integer_value(), 7);
+  EXPECT_TRUE(overwrite.payload().at("v").has_null_value());
+  EXPECT_EQ(overwrite.payload().at("_apex_seq").integer_value(), 10);
+  const auto& filter = overwrite.points_selector().filter();
+  ASSERT_EQ(filter.must_size(), 2);
+  EXPECT_EQ(filter.must(0).has_id().has_id(0).num(), 7u);
+  EXPECT_EQ(filter.must(1).field().key(), "_apex_seq");
+  EXPECT_EQ(filter.must(1).field().range().gt(), 3);
+  EXPECT_EQ(filter.must(1).field().range().lte(), 4);
+  ExpectUnencodable(Decoded(encoder.WritePayload(
+                        Write(Mapping(ColumnKind::kDate), R"({"id": 7, "v": "infinity"})"), 4)),
+                    "v", "");
+}
+
 TEST(EncodeTest, OneEncoderServesRowsOfAnyShapeOneAfterTheOther) {
   PointEncoder encoder;
   const RowWrite first =

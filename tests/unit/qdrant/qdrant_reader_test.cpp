@@ -61,6 +61,15 @@ TEST(QdrantReaderTest, ExpectsWhatIsWrittenForARow) {
   EXPECT_TRUE((**expected).is_direction);
 }
 
+TEST(QdrantReaderTest, ExpectsTheVectorUnderItsName) {
+  QdrantReader reader({"http://localhost", ""});
+  auto mapping = Mapping(ColumnKind::kInt);
+  mapping->vector->name = "title";
+  auto expected = reader.Expected(Row(mapping, "[7]", R"({"id": 7, "v": 1})"));
+  ASSERT_TRUE(expected.ok() && *expected);
+  EXPECT_THAT((**expected).vector, ElementsAre(3, 4));
+}
+
 TEST(QdrantReaderTest, ExpectsNoPointOfARowWithoutEmbedding) {
   QdrantReader reader({"http://localhost", ""});
   auto expected =

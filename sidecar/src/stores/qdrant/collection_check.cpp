@@ -34,12 +34,22 @@ StoreError Unfit(std::string_view code, std::string message) {
   return error;
 }
 
+/// Of the vector of this name, the unnamed one when it is empty; nullptr: there is none.
+const ::qdrant::VectorParams* ParamsOf(const ::qdrant::VectorsConfig& config,
+                                       const std::string& name) {
+  if (name.empty()) return config.has_params() ? &config.params() : nullptr;
+  const auto found = config.params_map().map().find(name);
+  return found == config.params_map().map().end() ? nullptr : &found->second;
+}
+
 }  // namespace
 
 ::qdrant::CreateCollection CreateRequest(const VectorMapping& vector) {
   ::qdrant::CreateCollection request;
   request.set_collection_name(vector.collection);
-  auto* params = request.mutable_vectors_config()->mutable_params();
+  auto* config = request.mutable_vectors_config();
+  auto* params = vector.name.empty() ? config->mutable_params()
+                                     : &(*config->mutable_params_map()->mutable_map())[vector.name];
   params->set_size(vector.dimensions);
   params->set_distance(WireDistance(vector.distance));
   return request;
@@ -47,22 +57,25 @@ StoreError Unfit(std::string_view code, std::string message) {
 
 Status CheckCollection(const TableMapping& mapping, const ::qdrant::CollectionInfo& info) {
   const VectorMapping& vector = *mapping.vector;
-  const auto& config = info.config().params().vectors_config();
-  const std::string wanted = mapping.table + " sends one unnamed vector of " +
-                             Describe(vector.dimensions, WireDistance(vector.distance));
-  constexpr std::string_view kRemedy =
-      "; delete the collection so that it is made anew, or attach the table to another collection";
+  const std::string which =
+      vector.name.empty() ? "unnamed vector" : "vector named \"" + vector.name + "\"";
+  const ::qdrant::VectorParams* params =
+      ParamsOf(info.config().params().vectors_config(), vector.name);
   std::string holds;
-  if (!config.has_params()) {
-    holds = "no unnamed vector";
-  } else if (config.params().size() != vector.dimensions ||
-             config.params().distance() != WireDistance(vector.distance)) {
-    holds = "vectors of " + Describe(config.params().size(), config.params().distance());
+  if (params == nullptr) {
+    holds = "no " + which;
+  } else if (params->size() != vector.dimensions ||
+             params->distance() != WireDistance(vector.distance)) {
+    holds = "vectors of " + Describe(params->size(), params->distance());
   } else {
     return {};
   }
+  constexpr std::string_view kRemedy =
+      "; delete the collection so that it is made anew, or attach the table to another collection";
   return Unfit("apex.collection", "collection \"" + vector.collection + "\" holds " + holds +
-                                      ", but " + wanted + std::string(kRemedy));
+                                      ", but " + mapping.table + " sends one " + which + " of " +
+                                      Describe(vector.dimensions, WireDistance(vector.distance)) +
+                                      std::string(kRemedy));
 }
 
 Status CheckVersion(std::string_view version) {

@@ -46,26 +46,31 @@ StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::strin
   return error;
 }
 
+/// Where the entries of a payload go, and the field of the message that they are.
+struct Payload {
+  std::string& bytes;
+  int number;
+};
+
 /// The header of a payload entry and its key; the Value of `size` bytes follows.
-void StartEntry(std::string_view name, size_t size, std::string& payload) {
-  Writer out(payload);
-  out.Header(api::PointStruct::kPayloadFieldNumber,
-             FieldSize(kEntryKey, name.size()) + FieldSize(kEntryValue, size));
+void StartEntry(std::string_view name, size_t size, Payload payload) {
+  Writer out(payload.bytes);
+  out.Header(payload.number, FieldSize(kEntryKey, name.size()) + FieldSize(kEntryValue, size));
   out.Bytes(kEntryKey, name);
   out.Header(kEntryValue, size);
 }
 
-void AddString(std::string_view name, std::string_view text, std::string& payload) {
+void AddString(std::string_view name, std::string_view text, Payload payload) {
   StartEntry(name, FieldSize(api::Value::kStringValueFieldNumber, text.size()), payload);
-  Writer(payload).Bytes(api::Value::kStringValueFieldNumber, text);
+  Writer(payload.bytes).Bytes(api::Value::kStringValueFieldNumber, text);
 }
 
-void AddVarint(std::string_view name, int field, uint64_t value, std::string& payload) {
+void AddVarint(std::string_view name, int field, uint64_t value, Payload payload) {
   StartEntry(name, 1 + wire::VarintSize(value), payload);
-  Writer(payload).Varint(field, value);
+  Writer(payload.bytes).Varint(field, value);
 }
 
-void AddNull(std::string_view name, std::string& payload) {
+void AddNull(std::string_view name, Payload payload) {
   AddVarint(name, api::Value::kNullValueFieldNumber, api::NULL_VALUE, payload);
 }
 
@@ -81,7 +86,7 @@ bool IsPlain(std::string_view json) {
 
 /// Values whose JSON says at once what they are, which nearly all do. False: EncodeValue has to
 /// look at it.
-bool AddSimple(const Column& column, std::string_view json, std::string& payload) {
+bool AddSimple(const Column& column, std::string_view json, Payload payload) {
   if (json == "null") {
     AddNull(column.name, payload);
     return true;
@@ -112,7 +117,7 @@ bool AddSimple(const Column& column, std::string_view json, std::string& payload
       double number = 0;
       if (!Parse(json, number)) return false;
       StartEntry(column.name, wire::DoubleFieldSize(api::Value::kDoubleValueFieldNumber), payload);
-      Writer(payload).Double(api::Value::kDoubleValueFieldNumber, number);
+      Writer(payload.bytes).Double(api::Value::kDoubleValueFieldNumber, number);
       return true;
     }
     case ColumnKind::kBool:
@@ -146,6 +151,10 @@ Status CheckEmbedding(const TableMapping& mapping, const RowId& row, std::string
                          std::to_string(position + 1) + " of the embedding");
 }
 
+std::string_view ImageOf(const Change& change) {
+  return change.after ? std::string_view(*change.after) : "{}";
+}
+
 /// True of points of a lower version, and of points that carry none because somebody else wrote
 /// them. Qdrant's ranges are doubles: versions are exact below 2^53.
 void AddOlderThan(int64_t seq, std::string& filter) {
@@ -161,14 +170,14 @@ void AddOlderThan(int64_t seq, std::string& filter) {
   out.Double(api::Range::kGteFieldNumber, static_cast<double>(seq));
 }
 
-/// True of points that came from the failed changes.
-void AddFailed(const RowUndo& undo, std::string& filter) {
-  api::Filter failed;
-  auto* field = failed.add_must()->mutable_field();
+/// True of points whose version is above `above`, up to `upto`.
+void AddBetween(int64_t above, int64_t upto, std::string& filter) {
+  api::Filter between;
+  auto* field = between.add_must()->mutable_field();
   field->set_key(std::string(kSeqField));
-  field->mutable_range()->set_gt(static_cast<double>(undo.accepted_seq));
-  field->mutable_range()->set_lte(static_cast<double>(undo.failed_seq));
-  failed.AppendToString(&filter);
+  field->mutable_range()->set_gt(static_cast<double>(above));
+  field->mutable_range()->set_lte(static_cast<double>(upto));
+  between.AppendToString(&filter);
 }
 
 }  // namespace
@@ -221,14 +230,37 @@ Result<std::string_view> PointEncoder::Write(const RowWrite& write) {
   filter_.clear();
   AddOlderThan(write.seq, filter_);
   if (is_gone || !change.embedding) return Delete(plan, change.row);
-  return Upsert(plan, change.row, write.seq, change.after ? std::string_view(*change.after) : "{}",
-                *change.embedding);
+  return Upsert(plan, change.row, write.seq, ImageOf(change), *change.embedding);
+}
+
+Result<std::string_view> PointEncoder::WritePayload(const RowWrite& write, int64_t held) {
+  using Overwrite = Operation::OverwritePayload;
+  const Change& change = *write.newest;
+  const Plan& plan = PlanOf(change.mapping);
+  if (!change.capture_error.empty())
+    return Unencodable(*plan.mapping, change.row, {}, change.capture_error);
+  Status payload =
+      EncodePayload(plan, change.row, write.seq, ImageOf(change), Overwrite::kPayloadFieldNumber);
+  if (!payload.ok()) return payload.error();
+  filter_.clear();
+  AddBetween(held - 1, held, filter_);
+  api::PointsSelector selector;
+  SelectOne(plan, change.row, selector);
+  const size_t selected = selector.ByteSizeLong();
+  operation_.clear();
+  Writer out(operation_);
+  out.Header(Operation::kOverwritePayloadFieldNumber,
+             payload_.size() + FieldSize(Overwrite::kPointsSelectorFieldNumber, selected));
+  operation_.append(payload_);
+  out.Header(Overwrite::kPointsSelectorFieldNumber, selected);
+  selector.AppendToString(&operation_);
+  return std::string_view(operation_);
 }
 
 Result<std::string_view> PointEncoder::Undo(const RowUndo& undo) {
   const Plan& plan = PlanOf(undo.mapping);
   filter_.clear();
-  AddFailed(undo, filter_);
+  AddBetween(undo.accepted_seq, undo.failed_seq, filter_);  // What came from the failed changes.
   if (!undo.accepted || !undo.accepted_embedding) return Delete(plan, undo.row);
   return Upsert(plan, undo.row, undo.accepted_seq, *undo.accepted, *undo.accepted_embedding);
 }
@@ -256,45 +288,51 @@ const PointEncoder::Plan& PointEncoder::PlanOf(const MappingPtr& mapping) {
 }
 
 Status PointEncoder::EncodePayload(const Plan& plan, const RowId& row, int64_t seq,
-                                   std::string_view image) {
+                                   std::string_view image, int number) {
   if (!plan.is_described) return Unencodable(*plan.mapping, row, {}, kNotDescribed);
   payload_.clear();
+  const Payload payload{payload_, number};
   std::vector<bool> seen(plan.columns.size());
   Status status;
   const bool is_object = image_->ForEach(image, [&](std::string_view name, std::string_view json) {
     const auto column = std::ranges::find(plan.columns, name, &Column::name);
     if (column == plan.columns.end()) return true;
     seen[static_cast<size_t>(column - plan.columns.begin())] = true;
-    if (AddSimple(*column, json, payload_)) return true;
+    if (AddSimple(*column, json, payload)) return true;
     api::Value value;
     if (const Reason reason = EncodeValue(*column, json, &value); !reason.empty()) {
       status = Unencodable(*plan.mapping, row, column->name, reason);
       return false;
     }
-    StartEntry(column->name, value.ByteSizeLong(), payload_);
+    StartEntry(column->name, value.ByteSizeLong(), payload);
     value.AppendToString(&payload_);
     return true;
   });
   if (!is_object) return Unencodable(*plan.mapping, row, {}, kNoObject);
   if (!status.ok()) return status;
   for (size_t i = 0; i < seen.size(); ++i) {
-    if (!seen[i]) AddNull(plan.columns[i].name, payload_);
+    if (!seen[i]) AddNull(plan.columns[i].name, payload);
   }
-  AddVarint(kSeqField, api::Value::kIntegerValueFieldNumber, static_cast<uint64_t>(seq), payload_);
+  AddVarint(kSeqField, api::Value::kIntegerValueFieldNumber, static_cast<uint64_t>(seq), payload);
   return {};
 }
 
 Result<std::string_view> PointEncoder::Upsert(const Plan& plan, const RowId& row, int64_t seq,
                                               std::string_view image, std::string_view embedding) {
-  if (Status payload = EncodePayload(plan, row, seq, image); !payload.ok()) return payload.error();
+  Status payload = EncodePayload(plan, row, seq, image, api::PointStruct::kPayloadFieldNumber);
+  if (!payload.ok()) return payload.error();
   if (Status sound = CheckEmbedding(*plan.mapping, row, embedding); !sound.ok())
     return sound.error();
   id_.clear();
   AppendPointId(*plan.mapping, row, id_);
 
+  const std::string& name = plan.mapping->vector->name;
   const size_t dense = FieldSize(api::DenseVector::kDataFieldNumber, embedding.size());
   const size_t vector = FieldSize(api::Vector::kDenseFieldNumber, dense);
-  const size_t vectors = FieldSize(api::Vectors::kVectorFieldNumber, vector);
+  const size_t entry = FieldSize(kEntryKey, name.size()) + FieldSize(kEntryValue, vector);
+  const size_t named = FieldSize(api::NamedVectors::kVectorsFieldNumber, entry);
+  const size_t vectors = name.empty() ? FieldSize(api::Vectors::kVectorFieldNumber, vector)
+                                      : FieldSize(api::Vectors::kVectorsFieldNumber, named);
   const size_t point = FieldSize(api::PointStruct::kIdFieldNumber, id_.size()) + payload_.size() +
                        FieldSize(api::PointStruct::kVectorsFieldNumber, vectors);
   const size_t upsert = FieldSize(List::kPointsFieldNumber, point) +
@@ -306,19 +344,31 @@ Result<std::string_view> PointEncoder::Upsert(const Plan& plan, const RowId& row
   out.Bytes(api::PointStruct::kIdFieldNumber, id_);
   operation_.append(payload_);
   out.Header(api::PointStruct::kVectorsFieldNumber, vectors);
-  out.Header(api::Vectors::kVectorFieldNumber, vector);
+  if (name.empty()) {
+    out.Header(api::Vectors::kVectorFieldNumber, vector);
+  } else {
+    out.Header(api::Vectors::kVectorsFieldNumber, named);
+    out.Header(api::NamedVectors::kVectorsFieldNumber, entry);
+    out.Bytes(kEntryKey, name);
+    out.Header(kEntryValue, vector);
+  }
   out.Header(api::Vector::kDenseFieldNumber, dense);
   out.Bytes(api::DenseVector::kDataFieldNumber, embedding);
   out.Bytes(List::kUpdateFilterFieldNumber, filter_);
   return std::string_view(operation_);
 }
 
-/// Of this point alone, and where `filter_` allows it.
+/// This point alone, and where `filter_` allows it.
+void PointEncoder::SelectOne(const Plan& plan, const RowId& row,
+                             ::qdrant::PointsSelector& selector) const {
+  api::Filter& filter = *selector.mutable_filter();
+  *filter.add_must()->mutable_has_id()->add_has_id() = PointIdOf(*plan.mapping, row);
+  filter.MergeFromString(filter_);
+}
+
 std::string_view PointEncoder::Delete(const Plan& plan, const RowId& row) {
   Operation operation;
-  auto* filter = operation.mutable_delete_points()->mutable_points()->mutable_filter();
-  *filter->add_must()->mutable_has_id()->add_has_id() = PointIdOf(*plan.mapping, row);
-  filter->MergeFromString(filter_);
+  SelectOne(plan, row, *operation.mutable_delete_points()->mutable_points());
   operation_.clear();
   operation.AppendToString(&operation_);
   return operation_;

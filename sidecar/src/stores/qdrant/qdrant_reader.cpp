@@ -102,10 +102,21 @@ void AddField(const std::string& name, const Payload& payload, StoredRow& row) {
   row.fields.push_back({name, found == payload.end() ? "absent" : ShowValue(found->second)});
 }
 
-const Floats& VectorOf(const ::qdrant::RetrievedPoint& point) {
-  const ::qdrant::VectorOutput& vector = point.vectors().vector();
+const Floats& VectorOf(const TableMapping& mapping, const ::qdrant::RetrievedPoint& point) {
+  const ::qdrant::VectorOutput* vector = &point.vectors().vector();
+  if (const std::string& name = mapping.vector->name; !name.empty()) {
+    const auto& named = point.vectors().vectors().vectors();
+    const auto found = named.find(name);
+    vector = found == named.end() ? &::qdrant::VectorOutput::default_instance() : &found->second;
+  }
   // Servers before 1.16 fill the older member.
-  return vector.has_dense() ? vector.dense().data() : vector.data();
+  return vector->has_dense() ? vector->dense().data() : vector->data();
+}
+
+const Floats& VectorOf(const TableMapping& mapping, const ::qdrant::PointStruct& point) {
+  const std::string& name = mapping.vector->name;
+  return name.empty() ? point.vectors().vector().dense().data()
+                      : point.vectors().vectors().vectors().at(name).dense().data();
 }
 
 }  // namespace
@@ -134,8 +145,8 @@ Result<std::optional<StoredRow>> QdrantReader::Expected(const ChangePtr& row) {
   operation.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()));
   if (!operation.has_upsert()) return std::optional<StoredRow>();
   const ::qdrant::PointStruct& point = operation.upsert().points(0);
-  StoredRow expected = DescribePoint(*row->mapping, point.id(), point.payload(),
-                                     point.vectors().vector().dense().data());
+  StoredRow expected =
+      DescribePoint(*row->mapping, point.id(), point.payload(), VectorOf(*row->mapping, point));
   expected.key = row->row.key;
   return std::optional(std::move(expected));
 }
@@ -152,7 +163,8 @@ Status QdrantReader::ReadAll(const MappingPtr& mapping, const Page& page) {
     if (!*response) return {};
     std::vector<StoredRow> rows;
     for (const ::qdrant::RetrievedPoint& point : (*response)->result())
-      rows.push_back(DescribePoint(*mapping, point.id(), point.payload(), VectorOf(point)));
+      rows.push_back(
+          DescribePoint(*mapping, point.id(), point.payload(), VectorOf(*mapping, point)));
     if (Status status = page(std::move(rows)); !status.ok()) return status;
     if (!(*response)->has_next_page_offset()) return {};
     *request.mutable_offset() = (*response)->next_page_offset();
@@ -177,7 +189,8 @@ Result<std::vector<StoredRow>> QdrantReader::ReadThese(const MappingPtr& mapping
   auto response = client_.GetPoints(request, Deadline::After(kReadTimeout));
   if (!response.ok()) return response.error();
   for (const ::qdrant::RetrievedPoint& point : response->result())
-    found.push_back(DescribePoint(*mapping, point.id(), point.payload(), VectorOf(point)));
+    found.push_back(
+        DescribePoint(*mapping, point.id(), point.payload(), VectorOf(*mapping, point)));
   return found;
 }
 

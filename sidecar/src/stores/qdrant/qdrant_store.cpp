@@ -1,14 +1,18 @@
 #include "stores/qdrant/qdrant_store.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
-#include <vector>
 
 #include "stores/qdrant/collection_check.h"
+#include "stores/qdrant/point_id.h"
 #include "stores/qdrant/request_batcher.h"
 
 namespace apex::qdrant {
 namespace {
+
+/// Points asked for their version in one call.
+constexpr size_t kPointsAskedMax = 1000;
 
 const TableMapping& MappingOf(const RowWrite& row) { return *row.newest->mapping; }
 const TableMapping& MappingOf(const RowUndo& row) { return *row.mapping; }
@@ -104,8 +108,71 @@ Status QdrantStore::PrepareCollection(const TableMapping& mapping, bool is_missi
 
 Status QdrantStore::Write(const Fence& /*fence*/, std::span<const RowWrite> rows,
                           Deadline deadline) {
-  return Send(
-      rows, [this](const RowWrite& row) { return encoder_.Write(row); }, &client_, deadline);
+  std::vector<const RowWrite*> partial;
+  Status sent = Send(
+      rows,
+      [&](const RowWrite& row) {
+        const std::optional<int64_t> held = HeldVersion(row);
+        if (!held) return encoder_.Write(row);
+        partial.push_back(&row);
+        return encoder_.WritePayload(row, *held);
+      },
+      &client_, deadline);
+  if (!sent.ok()) return sent;
+  if (!partial.empty()) {
+    auto missed = NotReached(partial, deadline);
+    if (!missed.ok()) return missed.error();
+    const auto whole = [this](const RowWrite& row) { return encoder_.Write(row); };
+    sent = Send(std::span<const RowWrite>(*missed), whole, &client_, deadline);
+    if (!sent.ok()) return sent;
+  }
+  for (const RowWrite& row : rows) {
+    const Change& change = *row.newest;
+    const bool has_point =
+        change.mapping->vector && change.op != Operation::kDelete && change.embedding.has_value();
+    if (has_point) memory_.Remember(change.row, row.seq, *change.embedding);
+  }
+  return {};
+}
+
+/// A refresh goes whole: it is there to mend what somebody else may have changed.
+std::optional<int64_t> QdrantStore::HeldVersion(const RowWrite& row) const {
+  const bool is_update = std::ranges::all_of(
+      row.changes, [](const ChangePtr& change) { return change->op == Operation::kUpdate; });
+  if (!is_update || row.changes.empty() || !row.newest->embedding) return std::nullopt;
+  const std::optional<int64_t> held = memory_.VersionWith(row.newest->row, *row.newest->embedding);
+  return held && *held < row.seq ? held : std::nullopt;
+}
+
+Result<std::vector<RowWrite>> QdrantStore::NotReached(std::span<const RowWrite* const> rows,
+                                                      Deadline deadline) {
+  std::vector<RowWrite> missed;
+  while (!rows.empty()) {
+    const std::string& collection = MappingOf(*rows.front()).vector->collection;
+    ::qdrant::GetPoints request;
+    request.set_collection_name(collection);
+    request.mutable_with_payload()->mutable_include()->add_fields(std::string(kSeqField));
+    size_t count = 0;
+    for (; count < rows.size() && count < kPointsAskedMax &&
+           MappingOf(*rows[count]).vector->collection == collection;
+         ++count) {
+      *request.add_ids() = PointIdOf(MappingOf(*rows[count]), rows[count]->newest->row);
+    }
+    auto response = client_.GetPoints(request, deadline);
+    if (!response.ok()) return response.error();
+    std::unordered_map<std::string, int64_t> held;
+    for (const ::qdrant::RetrievedPoint& point : response->result()) {
+      const auto seq = point.payload().find(std::string(kSeqField));
+      if (seq != point.payload().end())
+        held[point.id().SerializeAsString()] = seq->second.integer_value();
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const auto found = held.find(request.ids(static_cast<int>(i)).SerializeAsString());
+      if (found == held.end() || found->second < rows[i]->seq) missed.push_back(*rows[i]);
+    }
+    rows = rows.subspan(count);
+  }
+  return missed;
 }
 
 Status QdrantStore::Undo(const Fence& /*fence*/, std::span<const RowUndo> rows, Deadline deadline) {
