@@ -222,29 +222,28 @@ OutboxOids FindOutbox(Oid schema) {
 // Somebody else's function of that name is none of ours.
 Oid CaptureFunction() {
   static Oid function = InvalidOid;
-  static bool known = false;
-  static bool registered = false;
-  if (!registered) {
-    // Also runs inside invalidation processing.
-    const SyscacheCallbackFunction forget = [](Datum, int, uint32) { known = false; };
-    CacheRegisterSyscacheCallback(PROCOID, forget, Datum{0});
-    CacheRegisterSyscacheCallback(NAMESPACEOID, forget, Datum{0});
-    registered = true;
+  static uint64 changes = 0;
+  static uint64 known_at = 0;
+  if (changes == 0) {
+    // Runs inside invalidation processing: it only counts, the next look is a new one.
+    const SyscacheCallbackFunction count = [](Datum, int, uint32) { changes++; };
+    CacheRegisterSyscacheCallback(PROCOID, count, Datum{0});
+    CacheRegisterSyscacheCallback(NAMESPACEOID, count, Datum{0});
+    changes = 1;
   }
-  if (known) return function;
-  // Set first: an invalidation that arrives during the look has to win.
-  known = true;
-  const Oid schema = get_namespace_oid("apex", true);
-  const oidvector* none = buildoidvector(nullptr, 0);
-  Oid found = !OidIsValid(schema)
-                  ? InvalidOid
-                  : GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
-                                    PointerGetDatum(none), ObjectIdGetDatum(schema));
-  if (OidIsValid(found) &&
-      getExtensionOfObject(ProcedureRelationId, found) != get_extension_oid("apex_saga", true)) {
-    found = InvalidOid;
+  if (known_at == changes) return function;
+  // Read before: a change that arrives meanwhile has to win.
+  const uint64 now = changes;
+  Oid found = InvalidOid;
+  if (const Oid schema = get_namespace_oid("apex", true); OidIsValid(schema)) {
+    found = GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum("capture"),
+                            PointerGetDatum(buildoidvector(nullptr, 0)), ObjectIdGetDatum(schema));
   }
-  return function = found;
+  const bool is_ours = OidIsValid(found) && getExtensionOfObject(ProcedureRelationId, found) ==
+                                                get_extension_oid("apex_saga", true);
+  function = is_ours ? found : InvalidOid;
+  known_at = now;
+  return function;
 }
 
 const CapturePlan* FindPlan(Relation relation) {
