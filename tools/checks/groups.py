@@ -110,6 +110,12 @@ def wakeup(label: str, environment: Mapping[str, str]) -> list[Result]:
     return _pytest(label, "tests/integration/test_wakeup.py", environment)
 
 
+def upgrade(label: str, environment: Mapping[str, str]) -> list[Result]:
+    """pg_upgrade from the installation that PG_CONFIG names to the one of APEX_UPGRADE_TO."""
+    test = "tests/integration/test_life.py::test_pg_upgrade_keeps_mappings_failed_sagas_and_pending_changes"
+    return _pytest(label, test, environment)
+
+
 def faults(environment: Mapping[str, str]) -> list[Result]:
     """pytest over tests/faults: an ERROR wherever one could be raised."""
     return _pytest("faults", "tests/faults", environment)

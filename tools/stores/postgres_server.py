@@ -16,9 +16,10 @@ SUPERUSER = "postgres"
 SIDECAR_ROLE = "apex_sidecar"
 
 
-def _programs() -> pathlib.Path:
-    """The directory of initdb and postgres of the installation that PG_CONFIG names; Debian keeps it out of PATH."""
-    found = subprocess.run([os.environ.get("PG_CONFIG", "pg_config"), "--bindir"], capture_output=True, text=True, check=False)
+def _programs(pg_config: str | None) -> pathlib.Path:
+    """The directory of an installation's initdb and postgres; Debian keeps it out of PATH."""
+    command = [pg_config or os.environ.get("PG_CONFIG", "pg_config"), "--bindir"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
     if found.returncode != 0:
         raise ServerError("pg_config was not found: run `make setup`")
     return pathlib.Path(found.stdout.strip())
@@ -27,7 +28,7 @@ def _programs() -> pathlib.Path:
 class Postgres(Server):
     """`dsn` is the superuser's, `sidecar_dsn` that of a role with no right but to log in.
 
-    Data are under `directory`, which must not be inside a home directory: as root the cluster runs as user postgres.
+    The installation is the one that `pg_config` or PG_CONFIG names. Data are under `directory`, which must not be inside a home directory: as root the cluster runs as user postgres.
     """
 
     name = "postgres"
@@ -40,6 +41,8 @@ class Postgres(Server):
         preload: bool = True,
         fsync: bool = False,
         settings: Mapping[str, str] | None = None,
+        pg_config: str | None = None,
+        initdb: Sequence[str] = (),
     ) -> None:
         super().__init__(directory)
         self.settings = {
@@ -51,7 +54,8 @@ class Postgres(Server):
             "shared_preload_libraries": "apex_saga" if preload else "",
             **(settings or {}),
         }
-        self.bin = _programs()
+        self.bin = _programs(pg_config)
+        self._initdb = initdb
         self.data = self.directory / "data"
         self._secret = self.directory / "password"
         # postgres refuses root, and initdb too.
@@ -124,6 +128,7 @@ class Postgres(Server):
                 "--encoding=UTF8",
                 "--locale=C.UTF-8",
                 "--no-sync",
+                *self._initdb,
             ],
             cwd=self.directory,
             capture_output=True,
