@@ -25,6 +25,7 @@ CREATE TABLE apex.pipeline (
   to_position bigint,
   settled bigint NOT NULL DEFAULT 0,
   handed_out bigint NOT NULL DEFAULT 0,
+  unverified_since timestamptz,
   CONSTRAINT batch_is_whole CHECK (num_nulls(to_snapshot, to_ceiling, to_position) IN (0, 3))
 ) WITH (fillfactor = 10);
 COMMENT ON TABLE apex.pipeline IS 'One row a pipeline: who leads it and how far it has read the outbox';
@@ -35,6 +36,7 @@ COMMENT ON COLUMN apex.pipeline.position IS 'The outbox sequence between from_sn
 COMMENT ON COLUMN apex.pipeline.to_snapshot IS 'What this snapshot sees and from_snapshot does not is the open batch; NULL: none is open';
 COMMENT ON COLUMN apex.pipeline.settled IS 'Everything of the open batch up to this seq is settled';
 COMMENT ON COLUMN apex.pipeline.handed_out IS 'End of the last piece of the open batch that was handed out for writing';
+COMMENT ON COLUMN apex.pipeline.unverified_since IS 'When a leader found itself in another history; NULL: every row has been compared with every store since, and nothing differed';
 
 CREATE TABLE apex.saga (
   id uuid PRIMARY KEY,
@@ -238,7 +240,8 @@ BEGIN
          system_identifier = history.system_identifier, timeline = history.timeline,
          from_snapshot = p.from_snapshot, from_ceiling = p.from_ceiling, position = p.position,
          to_snapshot = p.to_snapshot, to_ceiling = p.to_ceiling, to_position = p.to_position,
-         settled = p.settled, handed_out = p.handed_out
+         settled = p.settled, handed_out = p.handed_out,
+         unverified_since = CASE WHEN another_history THEN clock_timestamp() ELSE l.unverified_since END
    WHERE l.name = p.name;
   IF another_history THEN
     -- What the stores hold is of the other history: everything is sent anew.

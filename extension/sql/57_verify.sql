@@ -59,7 +59,16 @@ END
 $$;
 COMMENT ON FUNCTION apex.refresh_rows(regclass, jsonb) IS 'Sends the rows of a JSON array of keys as they are now, and returns the keys of those that somebody has locked';
 
+-- A history that began during the comparison has still to be verified.
+CREATE FUNCTION apex.verified(pipeline text, since timestamptz) RETURNS void
+  LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+  UPDATE apex.pipeline p SET unverified_since = NULL WHERE p.name = verified.pipeline AND p.unverified_since = since;
+END;
+COMMENT ON FUNCTION apex.verified(text, timestamptz) IS
+  'Notes that every row of a pipeline was compared with every store and nothing differed, after another history had begun at this time';
+
 REVOKE ALL ON FUNCTION
-  apex.read_rows(regclass, oid, text[], int), apex.read_row(regclass, text[]),
+  apex.verified(text, timestamptz), apex.read_rows(regclass, oid, text[], int), apex.read_row(regclass, text[]),
   apex.verify_page(regclass, oid, jsonb, int), apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb)
 FROM PUBLIC;

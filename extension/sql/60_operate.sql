@@ -99,6 +99,7 @@ BEGIN ATOMIC
       'heartbeat_age_seconds', round(extract(epoch FROM clock_timestamp() - nullif(p.heartbeat, '-infinity')), 3),
       'backlog', pending.events,
       'oldest_event_age_seconds', round(extract(epoch FROM clock_timestamp() - pending.oldest), 3),
+      'unverified_since', p.unverified_since,
       'compensating', sagas.compensating, 'parked', sagas.parked, 'compensation_failed', sagas.compensation_failed,
       'backfills', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                         'table', m.spec ->> 'table', 'rows_sent', b.rows_sent, 'rows_expected', b.rows_expected,
@@ -117,7 +118,7 @@ BEGIN ATOMIC
         FROM apex.saga s WHERE s.pipeline = p.name) sagas(compensating, parked, compensation_failed);
 END;
 COMMENT ON FUNCTION apex.status() IS
-  'How things stand: {"outbox_bytes": [size of each slot], "pipelines": [{pipeline, leader, epoch, heartbeat_age_seconds, backlog (events still to deliver, counted up to 100000), oldest_event_age_seconds, compensating, parked, compensation_failed (sagas), backfills ({table, rows_sent, rows_expected, rows_held, rows_per_second, started_at, finished_at} of each tables last one), tables}]}. Leader and ages are null when there is none.';
+  'How things stand: {"outbox_bytes": [size of each slot], "pipelines": [{pipeline, leader, epoch, heartbeat_age_seconds, backlog (events still to deliver, counted up to 100000), oldest_event_age_seconds, unverified_since (another history began then, and the stores were not found equal since), compensating, parked, compensation_failed (sagas), backfills ({table, rows_sent, rows_expected, rows_held, rows_per_second, started_at, finished_at} of each tables last one), tables}]}. Leader and ages are null when there is none.';
 REVOKE ALL ON FUNCTION apex.status() FROM PUBLIC;
 
 -- A timeline of zero is nobody's, so that the next leader finds itself in another history of the same cluster.
@@ -141,7 +142,7 @@ BEGIN
                  'apex.read_piece(text, bigint, bigint, int, bigint), apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
                  'apex.unpack(oid, tid), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '
-                 'apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
+                 'apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.verified(text, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
 END
 $$;
 COMMENT ON FUNCTION apex.grant_sidecar(regrole) IS

@@ -35,6 +35,11 @@ def progress(world: World, table: str = "public.notes") -> dict:
     return next((b for b in pipeline["backfills"] if b["table"] == table), {})
 
 
+def unverified_since(world: World) -> str | None:
+    (pipeline,) = world.value("SELECT apex.status()")["pipelines"]
+    return pipeline["unverified_since"]
+
+
 def wait_finished(world: World, table: str = "public.notes") -> dict:
     return wait_until(lambda: progress(world, table).get("finished_at") and progress(world, table), message=lambda: str(progress(world, table)))
 
@@ -237,6 +242,29 @@ def test_after_a_restore_everything_is_sent_again(world: World) -> None:
     wait_finished(world, "public.authors")
     world.wait_synced()
     assert library.differences(world) == []
+    wait_until(lambda: unverified_since(world) is None)
+
+
+def test_after_a_restore_the_leader_says_what_only_the_stores_have_until_it_is_repaired(world: World) -> None:
+    library.create(world)
+    world.pg.execute("INSERT INTO authors (name) VALUES ('Ann'), ('Ben')")
+    world.wait_synced()
+    world.sidecar.kill()
+    world.pg.execute("UPDATE apex.pipeline SET system_identifier = 1")
+    # Behind the trigger's back: the lost history had Ben, this one has not.
+    world.pg.execute("ALTER TABLE authors DISABLE TRIGGER apex_capture; DELETE FROM authors WHERE name = 'Ben'")
+    world.pg.execute("ALTER TABLE authors ENABLE ALWAYS TRIGGER apex_capture")
+    world.sidecar.start()
+    wait_until(lambda: "rows of public.authors that differ in the stores since PostgreSQL was restored or replaced: 1." in world.sidecar.log_text())
+    assert unverified_since(world) is not None
+    code, said, _ = command(world, "verify", "--table", "documents")
+    assert code == 0, said
+    assert unverified_since(world) is not None, "one table is not the pipeline"
+    assert "restored or replaced" in command(world, "doctor")[1]
+    code, said, error = command(world, "repair")
+    assert code == 0, said + error
+    assert unverified_since(world) is None
+    assert "restored or replaced" not in command(world, "doctor")[1]
 
 
 def test_a_backfill_does_not_hold_up_who_locks_rows(world: World) -> None:

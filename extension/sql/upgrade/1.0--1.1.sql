@@ -74,6 +74,7 @@ ALTER TABLE apex.mapping ALTER COLUMN handler TYPE text;
 ALTER TABLE apex.saga
   ADD COLUMN resolution text CHECK (resolution IN ('reverted', 'called')),
   ADD COLUMN resolution_error text;
+ALTER TABLE apex.pipeline ADD COLUMN unverified_since timestamptz;
 DROP FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text);
 DROP FUNCTION apex.vector(text, text, int, text, text[]);
 

@@ -173,6 +173,16 @@ std::vector<MappingPtr> ExamineMappings(postgres::Admin& admin, const std::strin
   return mappings;
 }
 
+void ExamineHistory(postgres::Admin& admin, const std::string& pipeline, Report& report) {
+  auto unverified = admin.FindUnverified(pipeline, Deadline::After(kTimeout));
+  if (!unverified.ok() || !*unverified) return;
+  report.Advice(fmt::format("PostgreSQL was restored or replaced, which was noticed at {}, and the "
+                            "stores were not found equal since",
+                            (**unverified).since),
+                "run `apex verify` once its rows have been sent anew; `apex repair` mends what "
+                "differs");
+}
+
 }  // namespace
 
 int Doctor(const config::Config& config) {
@@ -190,6 +200,7 @@ int Doctor(const config::Config& config) {
   } else if (ExaminePostgres(*facts, report)) {
     mappings = ExamineMappings(admin, config.engine.pipeline, report);
   }
+  if (facts.ok()) ExamineHistory(admin, config.engine.pipeline, report);
   ExamineStores(std::get<Stores>(opened), mappings, report);
   if (report.problems() == 0) {
     std::cout << "nothing is wrong\n";

@@ -11,6 +11,7 @@
 
 #include "cli/app.h"
 #include "cli/commands.h"
+#include "cli/history_verifier.h"
 #include "cli/log.h"
 #include "cli/stores.h"
 #include "coordinator/replica.h"
@@ -147,7 +148,11 @@ int Run(const config::Config& config) {
   coordinator::Replica replica(ReplicaOptionsFrom(config), ledger, listener, targets, metrics,
                                health);
 
-  signals.Start([&replica] { replica.Stop(); });
+  HistoryVerifier history_verifier(config, health);
+  signals.Start([&replica, &history_verifier] {
+    replica.Stop();
+    history_verifier.Stop();
+  });
   const std::string failure = replica.Run();
   if (!failure.empty()) {
     std::cerr << "apex: " << failure << "\n";

@@ -94,11 +94,11 @@ json ToJson(const StoreReport& store) {
           {"stubs", store.stubs}};
 }
 
+}  // namespace
+
 bool AllEqual(const std::vector<TableReport>& reports) {
   return std::ranges::all_of(reports, &TableReport::equal);
 }
-
-}  // namespace
 
 std::string ShowReports(const std::vector<TableReport>& reports) {
   size_t width = std::string_view("table").size();

@@ -9,6 +9,9 @@
 
 namespace apex::cli {
 
+/// No store differs from PostgreSQL in any of the tables.
+bool AllEqual(const std::vector<verify::TableReport>& reports);
+
 /// A table of counts, then every difference that is named, parked rows and stubs apart.
 std::string ShowReports(const std::vector<verify::TableReport>& reports);
 

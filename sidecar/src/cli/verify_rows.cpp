@@ -9,8 +9,6 @@ namespace {
 
 /// Of one page or a few rows.
 constexpr std::chrono::seconds kTimeout{60};
-/// How long the stores may be behind.
-constexpr std::chrono::seconds kSyncTimeout{60};
 /// How long a row may be locked by others before a repair gives up.
 constexpr std::chrono::seconds kHeldTimeout{60};
 constexpr std::chrono::milliseconds kHeldPause{100};
@@ -49,7 +47,7 @@ Result<int64_t> PostgresRows::NewestVersion() { return reader_.NewestVersion(ByT
 Status PostgresRows::WaitSynced() {
   Result<std::string> position = admin_.Position(ByTimeout());
   if (!position.ok()) return position.error();
-  Result<std::string> waited = admin_.WaitSynced(*position, Deadline::After(kSyncTimeout));
+  Result<std::string> waited = admin_.WaitSynced(*position, Deadline::After(sync_patience_));
   if (!waited.ok()) return waited.error();
   if (*waited != "timeout") return {};
   return Late("changes wait to be delivered: is `apex run` running, and are the stores up?");

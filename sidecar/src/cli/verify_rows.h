@@ -1,6 +1,7 @@
 // PostgreSQL as verifying and repairing see it.
 #pragma once
 
+#include <chrono>
 #include <set>
 #include <string>
 #include <vector>
@@ -13,8 +14,10 @@ namespace apex::cli {
 
 class PostgresRows : public verify::RowSource {
  public:
-  PostgresRows(postgres::AdminOptions options, postgres::Admin& admin)
-      : reader_(std::move(options)), admin_(admin) {}
+  /// `sync_patience`: how long the stores may be behind.
+  PostgresRows(postgres::AdminOptions options, postgres::Admin& admin,
+               std::chrono::milliseconds sync_patience)
+      : reader_(std::move(options)), admin_(admin), sync_patience_(sync_patience) {}
 
   Status ReadAll(const MappingPtr& mapping,
                  const std::function<Status(std::vector<TableRow>)>& page) override;
@@ -28,6 +31,7 @@ class PostgresRows : public verify::RowSource {
  private:
   postgres::TableReader reader_;
   postgres::Admin& admin_;
+  std::chrono::milliseconds sync_patience_;
 };
 
 }  // namespace apex::cli

@@ -66,8 +66,15 @@ Result<TableReport> Verifier::Verify(const MappingPtr& mapping) {
   return report;
 }
 
+Status Verifier::GoOn() const {
+  if (stop_ == nullptr || !*stop_) return {};
+  return StoreError{Store::kPostgres, "verify",  ErrorKind::kTransient,
+                    "apex.stopped",   "stopped", std::nullopt};
+}
+
 Status Verifier::ReadDigests(TableReport& report, std::vector<Side>& sides) {
   Status read = rows_.ReadAll(report.mapping, [&](std::vector<TableRow> page) -> Status {
+    if (Status status = GoOn(); !status.ok()) return status;
     for (const TableRow& source : page) {
       ++report.rows;
       std::string problem = source.row->capture_error;
@@ -92,6 +99,7 @@ Status Verifier::ReadDigests(TableReport& report, std::vector<Side>& sides) {
   if (!read.ok()) return read;
   for (Side& side : sides) {
     Status held = side.reader->ReadAll(report.mapping, [&](std::vector<StoredRow> page) -> Status {
+      if (Status status = GoOn(); !status.ok()) return status;
       for (const StoredRow& row : page) {
         ++side.report->rows_held;
         side.held.Add(row, newest_version_);
@@ -132,6 +140,7 @@ Status Verifier::CompareSide(const MappingPtr& mapping, Side& side, TableReport&
 Status Verifier::ForEachExpected(const MappingPtr& mapping, StoreReader& reader,
                                  const std::function<void(StoredRow)>& visit) {
   return rows_.ReadAll(mapping, [&](std::vector<TableRow> page) -> Status {
+    if (Status status = GoOn(); !status.ok()) return status;
     for (const TableRow& source : page) {
       if (!source.row->capture_error.empty()) continue;
       Result<std::optional<StoredRow>> expected = reader.Expected(source.row);
@@ -165,6 +174,7 @@ Result<std::vector<StoredRow>> Verifier::CompareRanges(const MappingPtr& mapping
     candidates.push_back(std::move(row));
   };
   read = side.reader->ReadAll(mapping, [&](std::vector<StoredRow> page) -> Status {
+    if (Status status = GoOn(); !status.ok()) return status;
     for (const StoredRow& row : page) {
       if (!ranges[RangeOf(row.name)]) continue;
       const auto found = expected.find(row.name);
@@ -212,6 +222,7 @@ Status Verifier::LookAgain(const MappingPtr& mapping, Side& side, std::vector<St
 Result<std::vector<StoredRow>> Verifier::Look(const MappingPtr& mapping, Side& side,
                                               const std::vector<StoredRow>& candidates,
                                               TableReport& report) {
+  if (Status status = GoOn(); !status.ok()) return status.error();
   std::vector<std::string> keys;
   for (const StoredRow& candidate : candidates) {
     if (candidate.key) keys.push_back(*candidate.key);

@@ -8,6 +8,7 @@
 // Not thread-safe. Changes nothing.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -54,8 +55,10 @@ struct TableReport {
 
 class Verifier {
  public:
-  Verifier(RowSource& rows, std::vector<StoreReader*> readers)
-      : rows_(rows), readers_(std::move(readers)) {}
+  /// `stop`: set by another thread, ends a comparison with an error.
+  Verifier(RowSource& rows, std::vector<StoreReader*> readers,
+           const std::atomic<bool>* stop = nullptr)
+      : rows_(rows), readers_(std::move(readers)), stop_(stop) {}
 
   Result<TableReport> Verify(const MappingPtr& mapping);
 
@@ -67,6 +70,7 @@ class Verifier {
     RangeDigests expected;
     RangeDigests held;
   };
+  Status GoOn() const;
   Status ReadDigests(TableReport& report, std::vector<Side>& sides);
   Status CompareSide(const MappingPtr& mapping, Side& side, TableReport& report);
   /// The rows of these ranges that are not the same on both sides, by name and key.
@@ -83,6 +87,7 @@ class Verifier {
 
   RowSource& rows_;
   std::vector<StoreReader*> readers_;
+  const std::atomic<bool>* stop_;
   int64_t newest_version_ = 0;
 };
 

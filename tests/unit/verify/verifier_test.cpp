@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "fakes.h"
 
 namespace apex::verify {
@@ -37,6 +39,21 @@ TEST_F(VerifierTest, ReadsEachSideOnceWhereAllIsEqual) {
   EXPECT_EQ(report.stores[0].rows_held, 50);
   EXPECT_EQ(table_.passes, 1);
   EXPECT_EQ(store_.passes, 1);
+}
+
+TEST_F(VerifierTest, EndsWithAnErrorWhenItIsToStopBetweenTwoLooks) {
+  std::atomic<bool> stop = false;
+  store_.Put(4, "old");
+  table_.Set(5, "new");
+  table_.on_wait = [&] {
+    stop = true;
+    table_.Set(4, "written meanwhile");
+    table_.Set(5, "written meanwhile");
+  };
+  const Result<TableReport> report = Verifier(table_, {&store_}, &stop).Verify(MakeMapping());
+  ASSERT_FALSE(report.ok());
+  EXPECT_EQ(report.error().native_code, "apex.stopped");
+  EXPECT_FALSE(Verifier(table_, {&store_}, &stop).Verify(MakeMapping()).ok());
 }
 
 TEST_F(VerifierTest, NamesWhatIsMissingStaleAndExtra) {

@@ -107,6 +107,28 @@ Result<int64_t> Admin::Epoch(const std::string& pipeline, Deadline deadline) {
   return rows->Int(0, 0);
 }
 
+Result<std::optional<Unverified>> Admin::FindUnverified(const std::string& pipeline,
+                                                        Deadline deadline) {
+  Result<Rows> rows =
+      session_.Query("find unverified",
+                     "SELECT p.unverified_since::text, EXISTS (SELECT FROM apex.backfill_progress b"
+                     "  WHERE b.pipeline = p.name AND b.finished_at IS NULL"
+                     "  AND EXISTS (SELECT FROM pg_class c WHERE c.oid = b.relation))"
+                     " FROM apex.pipeline p WHERE p.name = $1 AND p.unverified_since IS NOT NULL",
+                     {pipeline}, deadline);
+  if (!rows.ok()) return rows.error();
+  if (rows->size() == 0) return std::optional<Unverified>();
+  return std::optional(Unverified{rows->Text(0, 0), rows->Bool(0, 1)});
+}
+
+apex::Status Admin::NoteVerified(const std::string& pipeline, const std::string& since,
+                                 Deadline deadline) {
+  Result<Rows> rows = session_.Query("note verified", "SELECT apex.verified($1, $2::timestamptz)",
+                                     {pipeline, since}, deadline);
+  if (!rows.ok()) return rows.error();
+  return {};
+}
+
 Result<std::string> Admin::Position(Deadline deadline) {
   return Text("position", "SELECT apex.position()::text", deadline);
 }

@@ -36,6 +36,12 @@ struct Facts {
   bool is_pooled = false;
 };
 
+/// Another history began, and the stores have not been found equal since.
+struct Unverified {
+  std::string since;     ///< As Admin::NoteVerified takes it.
+  bool sending = false;  ///< Rows are still being sent anew.
+};
+
 class Admin {
  public:
   explicit Admin(AdminOptions options);
@@ -57,6 +63,11 @@ class Admin {
 
   /// Of the pipeline's last leader.
   Result<int64_t> Epoch(const std::string& pipeline, Deadline deadline);
+  /// Nothing when no history waits to be verified.
+  Result<std::optional<Unverified>> FindUnverified(const std::string& pipeline, Deadline deadline);
+  /// Every row was found equal. Does nothing when another history has begun meanwhile.
+  apex::Status NoteVerified(const std::string& pipeline, const std::string& since,
+                            Deadline deadline);
   /// A position behind everything committed so far, for WaitSynced.
   Result<std::string> Position(Deadline deadline);
   /// "synced", "parked" or, when that has not come about by the deadline, "timeout".
