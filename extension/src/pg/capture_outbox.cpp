@@ -142,7 +142,8 @@ void InsertOneByOne(const OutboxTable& table, Relation outbox, Oid sequence,
 // An update of the extension in this very transaction has made the tables anew.
 Oid SlotTable(const OutboxOids& outbox, int slot) {
   const Oid table = outbox.slots[slot];
-  if (SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table))) return table;
+  if (IsKnownOutboxTable(slot, table) || SearchSysCacheExists1(RELOID, ObjectIdGetDatum(table)))
+    return table;
   return FindOutbox(get_namespace_oid("apex", false)).slots[slot];
 }
 
@@ -154,7 +155,11 @@ int OutboxSlotAt(TimestampTz now) {
 
 int CurrentOutboxSlot() { return OutboxSlotAt(GetCurrentTimestamp()); }
 
+// The sequence and the slots come and go together, and of a slot that goes the backend hears.
 bool OutboxIsThere(const OutboxOids& outbox) {
+  for (int slot = 0; slot < kOutboxSlots; slot++) {
+    if (IsKnownOutboxTable(slot, outbox.slots[slot])) return true;
+  }
   return SearchSysCacheExists1(RELOID, ObjectIdGetDatum(outbox.sequence));
 }
 

@@ -55,13 +55,17 @@ void Build(OutboxTable* table, Relation relation) {
 
 }  // namespace
 
+bool IsKnownOutboxTable(int slot, Oid table) {
+  return tables[slot].oid == table && tables[slot].built_at == invalidations;
+}
+
 OutboxTable* FindOutboxTable(int slot, Relation table) {
   if (invalidations == 0) {
     CacheRegisterRelcacheCallback(NoteInvalidation, Datum{0});
     invalidations = 1;
   }
   OutboxTable* entry = &tables[slot];
-  if (entry->oid == RelationGetRelid(table) && entry->built_at == invalidations) return entry;
+  if (IsKnownOutboxTable(slot, RelationGetRelid(table))) return entry;
 
   entry->built_at = 0;
   if (entry->context != nullptr) MemoryContextDelete(entry->context);

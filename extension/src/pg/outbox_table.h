@@ -33,6 +33,10 @@ struct OutboxTable {
   OutboxIndex* indexes;  ///< Empty unless plain.
 };
 
+/// Whether this is the slot's table as it was last found, and nobody has altered or dropped it
+/// since.
+bool IsKnownOutboxTable(int slot, Oid table);
+
 /// The entry of this slot, whose table is open and locked. It stays until the next call.
 OutboxTable* FindOutboxTable(int slot, Relation table);
 
