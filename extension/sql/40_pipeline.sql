@@ -326,14 +326,83 @@ $$;
 COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]) IS
   'Events of an open batch with after_seq < seq <= upto_seq, of all transactions or some, in seq order: what to_snapshot sees and from_snapshot did not';
 
-CREATE FUNCTION apex.read_piece(pipeline text, epoch bigint, after_seq bigint, rows_max int, upto_seq bigint DEFAULT NULL)
-  RETURNS SETOF apex.event
-  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+-- What a reader gets: events, and with each of them how far its piece reaches.
+CREATE TYPE apex.piece_event AS (
+  seq bigint,
+  xid xid8,
+  command int,
+  relation oid,
+  mapping int,
+  op "char",
+  key jsonb,
+  aggregate_relation oid,
+  aggregate_key jsonb,
+  before jsonb,
+  after jsonb,
+  embedding bytea,
+  old_embedding bytea,
+  error text,
+  traceparent text,
+  captured_at timestamptz,
+  through_seq bigint,
+  batch_end boolean
+);
+COMMENT ON TYPE apex.piece_event IS 'An apex.event as part of a piece of a batch';
+COMMENT ON COLUMN apex.piece_event.through_seq IS 'Where the piece ends; an event beyond it is handed out ahead of its turn, with its saga';
+COMMENT ON COLUMN apex.piece_event.batch_end IS 'Whether the batch has no event beyond the piece';
+
+CREATE FUNCTION apex.piece_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int, bytes_max bigint)
+  RETURNS SETOF apex.piece_event
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
   SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '32MB'
 AS $$
 DECLARE
   -- How far beyond a piece the rest of its sagas is looked for. The handed-out window depends on it: see the contract.
   lookahead CONSTANT bigint := 8192;
+BEGIN
+  RETURN QUERY
+    WITH counted AS MATERIALIZED (
+      -- The function hands its events out in seq order.
+      SELECT e.*, sum(coalesce(pg_column_size(e.before), 0) + coalesce(pg_column_size(e.after), 0)
+                      + coalesce(pg_column_size(e.embedding), 0) + coalesce(pg_column_size(e.old_embedding), 0))
+                    OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+        FROM apex.batch_events(piece_events.batch, piece_events.after_seq, piece_events.upto_seq,
+                               CASE WHEN piece_events.upto_seq IS NULL THEN piece_events.rows_max END) e
+    ), piece AS MATERIALIZED (
+      SELECT * FROM counted
+       WHERE piece_events.upto_seq IS NOT NULL OR coalesce(bytes_before < piece_events.bytes_max, true)
+    ), finish AS MATERIALIZED (
+      SELECT max(seq) AS seq, piece_events.upto_seq IS NOT NULL OR count(*) = piece_events.rows_max
+                              OR count(*) < (SELECT count(*) FROM counted) AS full_piece FROM piece
+    ), rest AS (
+      SELECT ahead.*, sum(coalesce(pg_column_size(ahead.before), 0) + coalesce(pg_column_size(ahead.after), 0)
+                          + coalesce(pg_column_size(ahead.embedding), 0) + coalesce(pg_column_size(ahead.old_embedding), 0))
+                        OVER (ORDER BY ahead.seq ROWS UNBOUNDED PRECEDING) AS bytes
+        FROM finish f
+        CROSS JOIN LATERAL apex.batch_events(piece_events.batch, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END,
+                                             ARRAY(SELECT DISTINCT s.xid FROM piece s)) ahead
+       WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
+          IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
+    ), both_parts AS (
+      SELECT * FROM piece
+      UNION ALL
+      SELECT * FROM rest WHERE piece_events.upto_seq IS NOT NULL OR coalesce(bytes <= piece_events.bytes_max, true)
+    )
+    SELECT e.seq, e.xid, e.command, e.relation, e.mapping, e.op, e.key, e.aggregate_relation, e.aggregate_key, e.before, e.after,
+           e.embedding, e.old_embedding, e.error, e.traceparent, e.captured_at, f.seq, NOT f.full_piece
+      FROM both_parts e CROSS JOIN finish f ORDER BY e.seq;
+END
+$$;
+COMMENT ON FUNCTION apex.piece_events(apex.pipeline, bigint, bigint, int, bigint) IS
+  'A piece of a batch: rows_max events after a seq, fewer when their images have more than bytes_max (the one that passes it is the last), and behind them the rest of their sagas within the look-ahead and the same bytes. With upto_seq: everything up to that seq instead';
+
+CREATE FUNCTION apex.read_piece(pipeline text, epoch bigint, after_seq bigint, rows_max int, upto_seq bigint DEFAULT NULL,
+                                bytes_max bigint DEFAULT NULL)
+  RETURNS SETOF apex.piece_event
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan SET jit = off SET work_mem = '32MB'
+AS $$
+DECLARE
   -- An idle cursor that lets this many versions of other pipelines pass, 1024 blocks, moves, so that it neither rereads nor
   -- keeps them.
   idle_max CONSTANT bigint := 65536;
@@ -344,11 +413,7 @@ BEGIN
   p := apex.current_pipeline(pipeline, epoch);
   opening := p.to_snapshot IS NULL;
   IF opening THEN
-    -- In this order. What the snapshot sees drew its seq before the position is read, and what gets an xid after the
-    -- ceiling is read draws its seq after.
-    p.to_snapshot := pg_current_snapshot();
-    p.to_position := coalesce(pg_sequence_last_value('apex.outbox_seq'), 0);
-    p.to_ceiling := apex.next_xid();
+    p := apex.batch_until_now(p);
   END IF;
 
   -- What is not needed is not written, and a lock is a write.
@@ -368,27 +433,114 @@ BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
   RETURN QUERY
     WITH piece AS MATERIALIZED (
-      SELECT * FROM apex.batch_events(p, read_piece.after_seq, read_piece.upto_seq,
-                                      CASE WHEN read_piece.upto_seq IS NULL THEN read_piece.rows_max END)
-    ), finish AS MATERIALIZED (
-      SELECT max(seq) AS seq, read_piece.upto_seq IS NOT NULL OR count(*) = read_piece.rows_max AS full_piece FROM piece
+      SELECT * FROM apex.piece_events(p, read_piece.after_seq, read_piece.upto_seq, read_piece.rows_max, read_piece.bytes_max)
     ), recorded AS (
       UPDATE apex.pipeline l
          SET to_snapshot = p.to_snapshot, to_position = p.to_position, to_ceiling = p.to_ceiling,
              handed_out = greatest(l.handed_out, f.seq)
-        FROM finish f WHERE l.ctid = place
-    ), rest AS (
-      SELECT ahead.* FROM finish f
-        CROSS JOIN LATERAL apex.batch_events(p, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END,
-                                             ARRAY(SELECT DISTINCT s.xid FROM piece s)) ahead
-       WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
-          IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
+        FROM (SELECT max(through_seq) AS seq FROM piece) f WHERE l.ctid = place
     )
-    SELECT * FROM piece UNION ALL SELECT * FROM rest ORDER BY seq;
+    SELECT * FROM piece;
 END
 $$;
-COMMENT ON FUNCTION apex.read_piece(text, bigint, bigint, int, bigint) IS
-  'The next rows_max events of the open batch after a seq, followed by the rest of their sagas within the look-ahead; opens a batch when none is open and something is pending. With upto_seq: everything up to that seq instead. Records what it hands out; writes nothing when it returns nothing.';
+COMMENT ON FUNCTION apex.read_piece(text, bigint, bigint, int, bigint, bigint) IS
+  'The next piece of the open batch after a seq, as apex.piece_events cuts it; opens a batch when none is open and something is pending. Records what it hands out; writes nothing when it returns nothing.';
+
+-- ---- The batch behind the open one ----
+--
+-- While the last rows of a batch are written the first ones of the next can be read already. Nothing is recorded then, so
+-- nothing of it may be written; once the open batch is settled it is closed and the next one opened in one transaction.
+
+CREATE FUNCTION apex.batch_until_now(batch apex.pipeline) RETURNS apex.pipeline
+  LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  -- In this order. What the snapshot sees drew its seq before the position is read, and what gets an xid after the
+  -- ceiling is read draws its seq after.
+  batch.to_snapshot := pg_current_snapshot();
+  batch.to_position := coalesce(pg_sequence_last_value('apex.outbox_seq'), 0);
+  batch.to_ceiling := apex.next_xid();
+  RETURN batch;
+END
+$$;
+COMMENT ON FUNCTION apex.batch_until_now(apex.pipeline) IS 'The batch that begins where the cursor stands and ends with what is committed now';
+
+CREATE FUNCTION apex.batch_behind(batch apex.pipeline) RETURNS apex.pipeline
+  LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+  batch.from_snapshot := batch.to_snapshot;
+  batch.from_ceiling := batch.to_ceiling;
+  batch.position := batch.to_position;
+  RETURN batch;
+END
+$$;
+COMMENT ON FUNCTION apex.batch_behind(apex.pipeline) IS 'The pipeline as it is once its open batch is closed; where the next one ends is still to be said';
+
+CREATE FUNCTION apex.next_batch(pipeline text, epoch bigint, rows_min int,
+                                OUT to_snapshot pg_snapshot, OUT to_ceiling xid8, OUT to_position bigint)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+  SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET jit = off
+AS $$
+DECLARE
+  p apex.pipeline := apex.current_pipeline(pipeline, epoch);
+BEGIN
+  IF p.to_snapshot IS NULL THEN
+    RETURN;
+  END IF;
+  p := apex.batch_until_now(apex.batch_behind(p));
+  -- By the counts of the blocks, whatever pipeline their events are of: they are not opened for this.
+  IF rows_min <= (SELECT sum(b.events) FROM (
+       SELECT o.events FROM apex.outbox_blocks o
+        WHERE o.seq > p.position AND o.seq <= p.to_position AND pg_visible_in_snapshot(o.xid, p.to_snapshot)
+        ORDER BY o.seq LIMIT rows_min) b) THEN
+    to_snapshot := p.to_snapshot;
+    to_ceiling := p.to_ceiling;
+    to_position := p.to_position;
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.next_batch(text, bigint, int) IS
+  'Where a batch behind the open one would end now. All NULL when no batch is open or fewer than about rows_min events wait behind it. Writes nothing.';
+
+CREATE FUNCTION apex.read_ahead(pipeline text, epoch bigint, to_snapshot pg_snapshot, to_ceiling xid8, to_position bigint,
+                                rows_max int, bytes_max bigint)
+  RETURNS SETOF apex.piece_event
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  p apex.pipeline := apex.batch_behind(apex.current_pipeline(pipeline, epoch));
+BEGIN
+  p.to_snapshot := read_ahead.to_snapshot;
+  p.to_ceiling := read_ahead.to_ceiling;
+  p.to_position := read_ahead.to_position;
+  RETURN QUERY SELECT * FROM apex.piece_events(p, 0, NULL, rows_max, bytes_max);
+END
+$$;
+COMMENT ON FUNCTION apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint) IS
+  'The first piece of the batch behind the open one, which apex.next_batch has named. Records nothing: none of it may be written before apex.open_batch.';
+
+CREATE FUNCTION apex.open_batch(pipeline text, epoch bigint, to_snapshot pg_snapshot, to_ceiling xid8, to_position bigint,
+                                handed_out bigint) RETURNS void
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  place tid;
+BEGIN
+  -- Durable, as in read_piece.
+  PERFORM set_config('synchronous_commit', 'on', true);
+  place := apex.lock_pipeline(pipeline, epoch);
+  UPDATE apex.pipeline l
+     SET to_snapshot = open_batch.to_snapshot, to_ceiling = open_batch.to_ceiling, to_position = open_batch.to_position,
+         handed_out = open_batch.handed_out
+   WHERE l.ctid = place AND l.to_snapshot IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'apex: a batch is open' USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+END
+$$;
+COMMENT ON FUNCTION apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint) IS
+  'Opens the batch that apex.next_batch has named, of which apex.read_ahead has handed out everything up to handed_out. In one transaction with the apex.checkpoint that closes the batch before it.';
 
 CREATE FUNCTION apex.checkpoint(pipeline text, epoch bigint, settled bigint, superseded jsonb, close boolean) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -539,7 +691,10 @@ REVOKE ALL ON FUNCTION
   apex.next_xid(), apex.current_history(), apex.start_cursor(),
   apex.current_pipeline(text, bigint), apex.lock_pipeline(text, bigint),
   apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint),
-  apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]), apex.read_piece(text, bigint, bigint, int, bigint),
+  apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]), apex.piece_events(apex.pipeline, bigint, bigint, int, bigint),
+  apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.batch_until_now(apex.pipeline), apex.batch_behind(apex.pipeline),
+  apex.next_batch(text, bigint, int), apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint),
+  apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint),
   apex.checkpoint(text, bigint, bigint, jsonb, boolean), apex.delete_empty_sagas(text), apex.undo_rows(uuid),
   apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text)
 FROM PUBLIC;

@@ -139,7 +139,9 @@ BEGIN
   EXECUTE format('GRANT SELECT ON apex.mapping, apex.pipeline, apex.outbox, apex.outbox_blocks, apex.outbox_0, apex.outbox_1, apex.outbox_2, '
                  'apex.outbox_seq, apex.backfill_progress, apex.saga, apex.saga_row, apex.saga_event, apex.sagas, apex.failed_sagas TO %s', role);
   EXECUTE format('GRANT EXECUTE ON FUNCTION apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint), '
-                 'apex.read_piece(text, bigint, bigint, int, bigint), apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
+                 'apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.next_batch(text, bigint, int), '
+                 'apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint), apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint), '
+                 'apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
                  'apex.unpack(oid, tid), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '
                  'apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.verified(text, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);

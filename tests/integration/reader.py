@@ -25,9 +25,26 @@ class Reader:
         self.epoch, self.after = led.epoch, led.settled
         return led
 
-    def read(self, rows_max: int = 4000, upto: int | None = None) -> list:
-        statement = "SELECT * FROM apex.read_piece(%s, %s, %s, %s, %s)"
-        return self.pg.execute(statement, [self.pipeline, self.epoch, self.after, rows_max, upto]).fetchall()
+    def read(self, rows_max: int = 4000, upto: int | None = None, bytes_max: int | None = None) -> list:
+        statement = "SELECT * FROM apex.read_piece(%s, %s, %s, %s, %s, %s)"
+        return self.pg.execute(statement, [self.pipeline, self.epoch, self.after, rows_max, upto, bytes_max]).fetchall()
+
+    def next_batch(self, rows_min: int = 1) -> Any:
+        """Where a batch behind the open one would end, or None when it is not worth it."""
+        statement = "SELECT * FROM apex.next_batch(%s, %s, %s)"
+        found = self.pg.execute(statement, [self.pipeline, self.epoch, rows_min]).fetchone()
+        return found if found.to_snapshot else None
+
+    def read_ahead(self, end: Any, rows_max: int = 4000) -> list:
+        statement = "SELECT * FROM apex.read_ahead(%s, %s, %s, %s, %s, %s, NULL)"
+        return self.pg.execute(statement, [self.pipeline, self.epoch, *end, rows_max]).fetchall()
+
+    def open_batch(self, settled: int, end: Any, handed_out: int) -> None:
+        """Closes the open batch, settled up to there, and opens the next one."""
+        with self.pg.transaction():
+            self.checkpoint(settled, close=True)
+            self.pg.execute("SELECT apex.open_batch(%s, %s, %s, %s, %s, %s)", [self.pipeline, self.epoch, *end, handed_out])
+        self.after = handed_out
 
     def checkpoint(self, settled: int, *, close: bool = False, superseded: str = "[]") -> None:
         arguments = [self.pipeline, self.epoch, settled, superseded, close]
@@ -40,16 +57,34 @@ class Reader:
         events, ahead = [], set()
         while True:
             piece = self.read(rows_max)
-            run, rest = piece[:rows_max], piece[rows_max:]
-            events += [event for event in run if event.seq not in ahead]
-            events += [event for event in rest if event.seq not in ahead]
-            ahead |= {event.seq for event in rest}
-            if run:
-                self.after = run[-1].seq
-            if len(run) < rows_max:
+            if piece:
+                self.after = piece[0].through_seq
+            events += [event for event in piece if event.seq not in ahead]
+            ahead |= {event.seq for event in piece if event.seq > self.after}
+            if not piece or piece[0].batch_end:
                 if self.after:
                     self.checkpoint(self.after, close=True)
                 return events
+
+    def batches(self, rows_max: int = 4000) -> list:
+        """The next batch and those that can be read ahead behind it, the last one closed."""
+        events, piece, ahead = [], self.read(rows_max), set()
+        while piece:
+            self.after = piece[0].through_seq
+            events += [event for event in piece if event.seq not in ahead]
+            ahead |= {event.seq for event in piece if event.seq > self.after}
+            if not piece[0].batch_end:
+                piece = self.read(rows_max)
+                if piece:
+                    continue
+            end = self.next_batch()
+            piece = self.read_ahead(end, rows_max) if end else []
+            if piece:
+                self.open_batch(self.after, end, piece[0].through_seq)
+                ahead = set()
+        if self.after:
+            self.checkpoint(self.after, close=True)
+        return events
 
     def cursor(self) -> Any:
         return self.pg.execute("SELECT * FROM apex.pipeline WHERE name = %s", [self.pipeline]).fetchone()

@@ -271,7 +271,8 @@ def test_many_writers_every_committed_event_is_delivered_once_and_in_row_order(d
         writer.start()
     delivered = []
     while any(writer.is_alive() for writer in writers):
-        delivered += reader.batch(rows_max=rnd.choice([3, 20, 4000]))
+        read = rnd.choice([reader.batch, reader.batches])
+        delivered += read(rows_max=rnd.choice([3, 20, 4000]))
     for writer in writers:
         writer.join()
     delivered += reader.batch()
@@ -350,6 +351,86 @@ def test_a_saga_longer_than_the_lookahead_is_split(dsn: str, reader: Reader) -> 
         pg.execute("UPDATE documents SET n = 1 WHERE id = 1")  # The last event of a full block.
         pg.execute("UPDATE documents SET n = 2 WHERE id = 1")
     assert [event.after["n"] for event in reader.read(rows_max=1)] == [0, 1]
+
+
+def test_a_piece_ends_with_the_row_whose_images_pass_the_bytes_it_may_have(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT n, 0, repeat('x', CASE WHEN n IN (3, 4) THEN 500000 ELSE 10 END) FROM generate_series(1, 6) n")
+    first = reader.read(bytes_max=100000)
+    assert (keys(first), first[0].batch_end) == ([1, 2, 3], False)
+    assert first[0].through_seq == first[-1].seq == reader.cursor().handed_out
+    reader.after = first[-1].seq
+    second = reader.read(bytes_max=100000)
+    assert (keys(second), second[0].batch_end) == ([4], False), "one row is never too large"
+    reader.after = second[-1].seq
+    third = reader.read(bytes_max=100000)
+    assert (keys(third), third[0].batch_end) == ([5, 6], True)
+
+
+def test_what_is_read_ahead_with_its_saga_is_bounded_in_bytes_too(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg, pg.transaction():
+        pg.execute("INSERT INTO documents SELECT generate_series(1, 3)")
+        for letter in "abcd":
+            pg.execute("UPDATE documents SET note = repeat(%s, 50000) WHERE id = 1", [letter])
+    # The second update holds two such notes.
+    piece = reader.read(rows_max=1, bytes_max=160000)
+    assert keys(piece) == [1, 1, 1]
+    assert piece[0].through_seq == piece[0].seq
+
+
+def test_the_window_is_handed_out_whole_whatever_its_bytes(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents SELECT n, 0, repeat('x', 1000) FROM generate_series(1, 6) n")
+    reader.read(rows_max=5)
+    assert keys(reader.read(upto=reader.cursor().handed_out, bytes_max=1)) == [1, 2, 3, 4, 5]
+
+
+# ---- The batch behind the open one ----
+
+
+def test_the_next_batch_is_read_while_one_is_open_and_opened_when_that_is_closed(sessions: Sessions, dsn: str, reader: Reader) -> None:
+    long = sessions()
+    long.execute("INSERT INTO documents SELECT generate_series(1001, 1070)")
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+        first = reader.read()
+        pg.execute("INSERT INTO documents VALUES (2), (3), (4)")
+        long.commit()
+        before = reader.cursor()
+        end = reader.next_batch(rows_min=3)
+        ahead = reader.read_ahead(end, rows_max=71)
+        # The straggler's first block has versions below any of the open batch, its last one the highest of all.
+        assert keys(ahead) == [*range(1001, 1065), 2, 3, 4, *range(1065, 1069)]
+        assert ahead[0].seq < first[0].seq
+        assert reader.cursor() == before, "nothing is recorded"
+        pg.execute("INSERT INTO documents VALUES (5)")
+        reader.open_batch(first[-1].seq, end, ahead[0].through_seq)
+        assert reader.cursor().handed_out == ahead[-1].seq
+        assert keys(reader.read()) == [1069, 1070]
+        successor = Reader(dsn)
+        assert len(successor.read(upto=successor.lead().handed_out)) == 73
+        successor.pg.close()
+
+
+def test_no_batch_is_read_ahead_for_a_few_events_or_behind_none(dsn: str, reader: Reader) -> None:
+    assert reader.next_batch() is None
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+        reader.read()
+        assert reader.next_batch() is None
+        pg.execute("INSERT INTO documents VALUES (2), (3)")
+        assert reader.next_batch(rows_min=3) is None
+        assert reader.next_batch(rows_min=2) is not None
+
+
+def test_a_batch_cannot_be_opened_while_another_is(dsn: str, reader: Reader) -> None:
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("INSERT INTO documents VALUES (1)")
+        reader.read()
+        pg.execute("INSERT INTO documents VALUES (2)")
+    end = reader.next_batch()
+    with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
+        reader.pg.execute("SELECT apex.open_batch('default', %s, %s, %s, %s, 1)", [reader.epoch, *end])
 
 
 def test_reading_nothing_writes_nothing(dsn: str, reader: Reader) -> None:
@@ -433,6 +514,9 @@ def test_a_replaced_leaders_session_is_ended(dsn: str, reader: Reader) -> None:
     "call",
     [
         "SELECT * FROM apex.read_piece('default', %s, 0, 10)",
+        "SELECT apex.next_batch('default', %s, 1)",
+        "SELECT * FROM apex.read_ahead('default', %s, '1:1:', '1', 0, 10, NULL)",
+        "SELECT apex.open_batch('default', %s, '1:1:', '1', 0, 0)",
         "SELECT apex.checkpoint('default', %s, 0, '[]', false)",
         "SELECT * FROM apex.record_failure('default', %s, '{}')",
         "SELECT apex.settle_failure('default', %s, '00000000-0000-7000-8000-000000000000', 'parked')",

@@ -69,6 +69,7 @@ struct SimCounts {
   int64_t repeated_requests = 0;  ///< Applied twice in a row.
   int64_t short_answers = 0;      ///< Acknowledged and carried out in part.
   int64_t writes = 0;
+  int64_t batches_read_ahead = 0;
 };
 
 struct SimReport {

@@ -183,10 +183,11 @@ Leadership SimPostgres::Lead() {
   return leadership;
 }
 
-bool SimPostgres::OpenBatch() {
-  if (batch_open_) return true;
-  if (pending_.empty()) return false;
-  batch_ = std::exchange(pending_, {});
+bool SimPostgres::OpenBatch(std::map<int64_t, ChangePtr> events) {
+  if (events.empty()) return false;
+  if (batch_open_) violations_.Add("a batch is opened while another one is open");
+  for (const auto& [seq, change] : events) pending_.erase(seq);
+  batch_ = std::move(events);
   batch_open_ = true;
   settled_ = handed_out_ = 0;
   return true;

@@ -61,8 +61,10 @@ class SimPostgres {
   int64_t settled() const { return settled_; }
   int64_t handed_out() const { return handed_out_; }
   void RecordHandedOut(int64_t seq) { handed_out_ = std::max(handed_out_, seq); }
-  /// False when no committed change is left to deliver.
-  bool OpenBatch();
+  /// Committed, in no batch yet.
+  const std::map<int64_t, ChangePtr>& pending() const { return pending_; }
+  /// Makes a batch of some of what is pending. False when there is nothing.
+  bool OpenBatch(std::map<int64_t, ChangePtr> events);
   /// Every event of the open batch that is still to be read, by seq.
   std::map<int64_t, ChangePtr> ReadableEvents() const;
   std::vector<RowUndo> RecordFailure(const FailureRecord& record);
@@ -107,7 +109,7 @@ class SimPostgres {
   int64_t next_seq_ = 1;
   int64_t next_image_ = 1;
 
-  std::map<int64_t, ChangePtr> pending_;  ///< Committed, in no batch yet.
+  std::map<int64_t, ChangePtr> pending_;
   std::map<int64_t, ChangePtr> batch_;    ///< Of the open batch.
   bool batch_open_ = false;
   int64_t settled_ = 0;

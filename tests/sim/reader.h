@@ -18,49 +18,72 @@ class SimReader {
   SimReader(SimPostgres& postgres, const SimOptions& options)
       : postgres_(postgres),
         options_(options),
-        after_(postgres.settled()),
+        place_{postgres.settled(), {}},
         window_end_(postgres.handed_out()) {}
 
   Piece Read(int64_t rows_max) {
     if (!postgres_.batch_open()) {
-      if (!postgres_.OpenBatch()) return {{}, 0, true, 0};
-      after_ = 0;
-      ahead_.clear();
+      if (!postgres_.OpenBatch(postgres_.pending())) return {{}, 0, true, 0};
+      place_ = {};
     }
     const int64_t window_end = std::exchange(window_end_, 0);
-    const bool window = window_end > after_ && options_.flaw != Flaw::kWindowInPieces;
-    const std::map<int64_t, ChangePtr> events = postgres_.ReadableEvents();
-
-    Piece piece;
-    piece.through_seq = std::max<int64_t>(after_, 1);
-    std::set<std::pair<uint64_t, RowId>> sagas;
-    auto at = events.upper_bound(after_);
-    for (; at != events.end(); ++at) {
-      const bool full =
-          window ? at->first > window_end : static_cast<int64_t>(piece.changes.size()) >= rows_max;
-      if (full) break;
-      piece.through_seq = at->first;
-      if (ahead_.erase(at->first) > 0) continue;
-      piece.changes.push_back(at->second);
-      sagas.emplace(at->second->xid, at->second->aggregate);
-    }
-    if (window) piece.through_seq = std::max(piece.through_seq, window_end);
-    piece.batch_end = at == events.end();
-    for (; at != events.end(); ++at) {
-      if (!sagas.contains({at->second->xid, at->second->aggregate})) continue;
-      if (ahead_.insert(at->first).second) piece.changes.push_back(at->second);
-    }
-    after_ = piece.through_seq;
-    postgres_.RecordHandedOut(after_);
+    const bool window = window_end > place_.after && options_.flaw != Flaw::kWindowInPieces;
+    Piece piece = Cut(postgres_.ReadableEvents(), place_, window ? window_end : 0, rows_max);
+    postgres_.RecordHandedOut(place_.after);
     return piece;
   }
 
+  /// The first piece of what is committed behind the open batch; nothing is recorded.
+  Piece ReadAhead(int64_t rows_max) {
+    next_ = postgres_.pending();
+    next_place_ = {};
+    return next_.empty() ? Piece{} : Cut(next_, next_place_, 0, rows_max);
+  }
+
+  void OpenNext() {
+    postgres_.OpenBatch(next_);
+    place_ = std::exchange(next_place_, {});
+    postgres_.RecordHandedOut(place_.after);
+  }
+
  private:
+  struct Place {
+    int64_t after = 0;
+    std::set<int64_t> ahead;  ///< Handed out before their turn.
+  };
+
+  /// `window_end`: not 0: everything up to there.
+  static Piece Cut(const std::map<int64_t, ChangePtr>& events, Place& place, int64_t window_end,
+                   int64_t rows_max) {
+    Piece piece;
+    piece.through_seq = std::max<int64_t>(place.after, 1);
+    std::set<std::pair<uint64_t, RowId>> sagas;
+    auto at = events.upper_bound(place.after);
+    for (; at != events.end(); ++at) {
+      const bool full = window_end > 0 ? at->first > window_end
+                                       : static_cast<int64_t>(piece.changes.size()) >= rows_max;
+      if (full) break;
+      piece.through_seq = at->first;
+      if (place.ahead.erase(at->first) > 0) continue;
+      piece.changes.push_back(at->second);
+      sagas.emplace(at->second->xid, at->second->aggregate);
+    }
+    piece.through_seq = std::max(piece.through_seq, window_end);
+    piece.batch_end = at == events.end();
+    for (; at != events.end(); ++at) {
+      if (!sagas.contains({at->second->xid, at->second->aggregate})) continue;
+      if (place.ahead.insert(at->first).second) piece.changes.push_back(at->second);
+    }
+    place.after = piece.through_seq;
+    return piece;
+  }
+
   SimPostgres& postgres_;
   const SimOptions& options_;
-  int64_t after_;
+  Place place_;
   int64_t window_end_;
-  std::set<int64_t> ahead_;  ///< Handed out before their turn.
+  std::map<int64_t, ChangePtr> next_;  ///< The batch behind the open one.
+  Place next_place_;
 };
 
 }  // namespace apex::sim

@@ -75,7 +75,10 @@ void Replica::Step(saga::Event event) {
   if (const std::optional<Time> tick = engine_.next_tick()) {
     around_.scheduler.At(*tick, [this] { RunOrKeep([this] { Step(saga::Tick{}); }); });
   }
-  if (draining_ && engine_.drained()) CheckDrained();
+  if (!draining_ || !engine_.drained()) return;
+  if (sure()) return CheckDrained();
+  // What it gave up may still land, and nobody else knows what to remove again: see HarmLeader.
+  around_.scheduler.After(kStoreDeadlineMs, [this] { RunOrKeep([this] { Step(saga::Tick{}); }); });
 }
 
 void Replica::CheckDrained() {
@@ -88,12 +91,22 @@ void Replica::CheckDrained() {
 
 void Replica::Perform(saga::Read action) {
   PostLedger(
-      [this, rows_max = action.rows_max]() -> saga::Event {
+      [this, rows_max = action.size.rows_max]() -> saga::Event {
         Piece piece = reader_.Read(rows_max);
         traffic_.HandedOut(piece);
         return saga::PieceArrived{std::move(piece)};
       },
       [](StoreError error) -> saga::Event { return saga::PieceArrived{std::move(error)}; });
+}
+
+void Replica::Perform(saga::ReadAhead action) {
+  PostLedger(
+      [this, rows_max = action.size.rows_max]() -> saga::Event {
+        Piece piece = reader_.ReadAhead(rows_max);
+        traffic_.HandedOut(piece);
+        return saga::AheadArrived{std::move(piece)};
+      },
+      [](StoreError error) -> saga::Event { return saga::AheadArrived{std::move(error)}; });
 }
 
 void Replica::Perform(saga::Arm) { WakeAfter(around_.dice.Between(1, 8), true); }
@@ -124,6 +137,7 @@ void Replica::Perform(saga::Probe action) {
 void Replica::Perform(saga::Write action) {
   ++around_.counts.writes;
   traffic_.Sent(action);
+  sent_at_[{action.store, action.batch}] = around_.scheduler.now();
   if (around_.options.flaw == Flaw::kOldestImageStandsForAll) {
     auto rows = std::make_shared<std::vector<RowWrite>>(*action.rows);
     for (RowWrite& row : *rows) row.newest = row.changes.front();
@@ -172,6 +186,10 @@ void Replica::Perform(saga::Checkpoint action) {
   PostLedger(
       [this, action = std::move(action)]() -> saga::Event {
         around_.postgres.Checkpoint(action.request);
+        if (action.request.open_next) {
+          ++around_.counts.batches_read_ahead;
+          reader_.OpenNext();
+        }
         return saga::CheckpointFinished{{}};
       },
       [](StoreError error) -> saga::Event { return saga::CheckpointFinished{std::move(error)}; });
@@ -190,7 +208,8 @@ void Replica::Hear(Store store, const Request& request, Status status) {
     Step(saga::EvictFinished{evict->eviction, std::move(status)});
   } else if (const auto* write = std::get_if<saga::Write>(&request)) {
     traffic_.Answered(*write);
-    Step(saga::WriteFinished{write->batch, store, std::move(status)});
+    const Time took = around_.scheduler.now() - sent_at_.at({store, write->batch});
+    Step(saga::WriteFinished{write->batch, store, std::move(status), took});
   } else if (const auto* undo = std::get_if<saga::Undo>(&request)) {
     traffic_.Answered(*undo);
     Step(saga::UndoFinished{undo->failure, store, std::move(status)});

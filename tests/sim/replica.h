@@ -42,6 +42,7 @@ class Replica {
  private:
   void Step(saga::Event event);
   void Perform(saga::Read action);
+  void Perform(saga::ReadAhead action);
   void Perform(saga::Arm action);
   void Perform(saga::AwaitChange action);
   void Perform(saga::Evict action);
@@ -78,6 +79,7 @@ class Replica {
   SimReader reader_;
   Traffic traffic_;
   std::map<Store, SimClient> clients_;
+  std::map<std::pair<Store, uint64_t>, Time> sent_at_;  ///< Of the last write of each batch.
   std::deque<Transaction> ledger_;            ///< The first one is under way.
   std::vector<std::function<void()>> inbox_;  ///< What a paused process hears when it wakes.
   bool gone_ = false;

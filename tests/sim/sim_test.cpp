@@ -45,6 +45,7 @@ constexpr Count kCounts[] = {
     {"repeated_requests", &SimCounts::repeated_requests, 20},
     {"short_answers", &SimCounts::short_answers, 20},
     {"writes", &SimCounts::writes, 1000},
+    {"batches_read_ahead", &SimCounts::batches_read_ahead, 100},
 };
 
 TEST(SimulationTest, KeepsItsPromises) {

@@ -25,6 +25,7 @@ Simulation::Simulation(const SimOptions& options)
     engine_options_.targets.insert(store);
   }
   engine_options_.batch_rows_max = dice_.Between(1, 20);
+  engine_options_.write_target = Time{dice_.Between(1, 30)};
   engine_options_.batches_in_flight_max = dice_.Between(1, 3);
   engine_options_.piece_rows_max = dice_.Between(1, 30);
   engine_options_.pending_rows_max = dice_.Between(5, 100);

@@ -65,6 +65,26 @@ CREATE TYPE apex.event AS (
   traceparent text,
   captured_at timestamptz
 );
+CREATE TYPE apex.piece_event AS (
+  seq bigint,
+  xid xid8,
+  command int,
+  relation oid,
+  mapping int,
+  op "char",
+  key jsonb,
+  aggregate_relation oid,
+  aggregate_key jsonb,
+  before jsonb,
+  after jsonb,
+  embedding bytea,
+  old_embedding bytea,
+  error text,
+  traceparent text,
+  captured_at timestamptz,
+  through_seq bigint,
+  batch_end boolean
+);
 ALTER TABLE apex.saga_event ALTER xid DROP NOT NULL, ALTER command DROP NOT NULL, ALTER relation DROP NOT NULL, ALTER mapping DROP NOT NULL,
   ALTER op DROP NOT NULL, ALTER key DROP NOT NULL, ALTER captured_at DROP NOT NULL;
 

@@ -154,14 +154,14 @@ void Dispatcher::PerformAll(std::vector<saga::Action> actions) {
 }
 
 void Dispatcher::Perform(const saga::Read& read) {
-  ledger_thread_.Post([this, rows_max = read.rows_max] {
-    Result<Piece> piece = ledger_.Read(rows_max, LedgerDeadline());
-    if (piece.ok()) {
-      health_.SetUp(Store::kPostgres);
-      if (Status status = LearnUnknown(*piece); !status.ok()) piece = status.error();
-    }
-    if (piece.ok() && piece->sagas_split > 0) metrics_.SagasSplit(piece->sagas_split);
-    mailbox_.Put(saga::PieceArrived{std::move(piece)});
+  ledger_thread_.Post([this, size = read.size] {
+    mailbox_.Put(saga::PieceArrived{Known(ledger_.Read(size, LedgerDeadline()))});
+  });
+}
+
+void Dispatcher::Perform(const saga::ReadAhead& read) {
+  ledger_thread_.Post([this, size = read.size] {
+    mailbox_.Put(saga::AheadArrived{Known(ledger_.ReadAhead(size, LedgerDeadline()))});
   });
 }
 
@@ -262,11 +262,16 @@ void Dispatcher::Perform(const saga::StoreRecovered& recovered) {
   spdlog::info("{} is written again", Name(recovered.store));
 }
 
-Status Dispatcher::LearnUnknown(const Piece& piece) {
+Result<Piece> Dispatcher::Known(Result<Piece> piece) {
+  if (!piece.ok()) return piece;
+  health_.SetUp(Store::kPostgres);
+  metrics_.SagasSplit(piece->sagas_split);
   const bool all_known = std::all_of(
-      piece.changes.begin(), piece.changes.end(),
+      piece->changes.begin(), piece->changes.end(),
       [this](const ChangePtr& change) { return known_mappings_.contains(change->mapping->id); });
-  return all_known ? Status() : LearnMappings();
+  if (all_known) return piece;
+  if (Status status = LearnMappings(); !status.ok()) return status.error();
+  return piece;
 }
 
 Status Dispatcher::LearnMappings() {

@@ -67,6 +67,7 @@ class Dispatcher {
                                      const std::optional<Deadline>& drain_by) const;
   void PerformAll(std::vector<saga::Action> actions);
   void Perform(const saga::Read& read);
+  void Perform(const saga::ReadAhead& read);
   void Perform(const saga::Arm& arm);
   void Perform(const saga::AwaitChange& wait);
   void Perform(saga::Evict evict);
@@ -85,7 +86,8 @@ class Dispatcher {
 
   /// Ledger's thread: reads the mappings anew and tells the stores.
   Status LearnMappings();
-  Status LearnUnknown(const Piece& piece);
+  /// Ledger's thread: what was read, once its mappings are known.
+  Result<Piece> Known(Result<Piece> piece);
   void UpdateGauges();
   Deadline LedgerDeadline() const { return Deadline::After(options_.store_timeout); }
 

@@ -42,7 +42,9 @@ void TargetWorker::Perform(saga::Write write) {
       removals_.Written(*write.rows);
     }
     NoteRows(status);
-    context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status)});
+    const auto took =
+        std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
+    context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status), took});
   });
 }
 

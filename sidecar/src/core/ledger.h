@@ -24,6 +24,12 @@ struct Piece {
   bool nothing_pending() const { return changes.empty() && batch_end && through_seq == 0; }
 };
 
+/// How much a piece may have at most; one row it has always.
+struct PieceSize {
+  int64_t rows_max = 0;
+  int64_t bytes_max = 0;
+};
+
 struct RowVersion {
   RowId row;
   int64_t seq = 0;
@@ -36,6 +42,7 @@ struct CheckpointRequest {
   bool close = false;       ///< The whole batch is: A becomes B.
   std::vector<RowVersion>
       superseded;  ///< Parked rows, failed before `seq`, that a change has carried forward (E6).
+  bool open_next = false;  ///< With `close`: the batch that was read ahead is opened.
 
   bool operator==(const CheckpointRequest&) const = default;
 };

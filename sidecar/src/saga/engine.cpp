@@ -14,13 +14,18 @@ int64_t BytesOf(const Change& change) {
                               size(change.old_embedding));
 }
 
+BatchSizer SizerFor(const EngineOptions& options) {
+  return {options.batch_rows_max, options.write_target};
+}
+
 }  // namespace
 
 Engine::Engine(EngineOptions options)
     : options_(std::move(options)),
       random_(options_.seed),
       breakers_{Breaker(options_.backoff), Breaker(options_.backoff), Breaker(options_.backoff),
-                Breaker(options_.backoff)} {}
+                Breaker(options_.backoff)},
+      sizers_{SizerFor(options_), SizerFor(options_), SizerFor(options_), SizerFor(options_)} {}
 
 std::vector<Action> Engine::Step(Event event, Time now) {
   now_ = now;
@@ -70,7 +75,16 @@ void Engine::On(Led event) {
 void Engine::On(PieceArrived event) {
   reading_ = false;
   if (!event.piece.ok()) return StopFor(event.piece.error());
-  const Piece& piece = *event.piece;
+  Accept(*event.piece);
+}
+
+void Engine::On(AheadArrived event) {
+  reading_ = false;
+  if (!event.piece.ok()) return StopFor(event.piece.error());
+  if (!event.piece->changes.empty()) ahead_ = std::move(*event.piece);
+}
+
+void Engine::Accept(const Piece& piece) {
   progress_.PieceRead(piece);
   const bool replayed = !std::exchange(window_read_, true);
   if (piece.changes.empty()) {
@@ -119,6 +133,11 @@ void Engine::On(const CheckpointFinished& event) {
   checkpointing_ = false;
   if (!event.status.ok()) return StopFor(event.status.error());
   progress_.Recorded(checkpoint_);
+  if (checkpoint_.close) {
+    ahead_asked_ = false;
+    const std::optional<Piece> next = std::exchange(ahead_, std::nullopt);
+    if (checkpoint_.open_next) Accept(*next);
+  }
   if (in_checkpoint_.sagas > 0) actions_.emplace_back(std::exchange(in_checkpoint_, {}));
 }
 
@@ -169,7 +188,7 @@ void Engine::FormBatches() {
   while (!waiting_.empty() &&
          static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
     std::vector<Group> groups =
-        waiting_.Take(options_.batch_rows_max, busy, progress_.read_through_seq());
+        waiting_.Take(BatchRows(), busy, progress_.read_through_seq());
     if (groups.empty()) return;
     for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
     // What could not be captured whole is never written: it stands alone from the start.
@@ -188,8 +207,17 @@ void Engine::FormBatches() {
   }
 }
 
+/// A batch goes to every store, and is done when the slowest of them is.
+int64_t Engine::BatchRows() const {
+  int64_t rows = options_.batch_rows_max;
+  for (const Store store : options_.targets)
+    rows = std::min(rows, sizers_[static_cast<size_t>(store)].rows());
+  return rows;
+}
+
 void Engine::ReadOn() {
-  if (reading_ || checkpointing_ || progress_.batch_read()) return;
+  if (reading_ || checkpointing_) return;
+  if (progress_.batch_read()) return ReadAheadOfTheBatch();
   if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
   // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces
   // up to it have come.
@@ -198,18 +226,32 @@ void Engine::ReadOn() {
                     pending_bytes_ >= options_.pending_bytes_max;
   if (in_flight && full) return;
   reading_ = true;
-  actions_.emplace_back(Read{PieceRows()});
+  actions_.emplace_back(Read{NextSize()});
 }
 
-int64_t Engine::PieceRows() const {
-  return std::clamp<int64_t>(options_.piece_bytes_max / bytes_per_change_, 1,
-                             options_.piece_rows_max);
+/// While the last rows of the batch are written, so that there is something to write at once when
+/// it is closed. Not earlier: what it finds is all that the next batch will have.
+void Engine::ReadAheadOfTheBatch() {
+  if (ahead_ || ahead_asked_ || batches_.empty() || !waiting_.empty()) return;
+  if (pending_bytes_ >= options_.pending_bytes_max) return;
+  ahead_asked_ = true;
+  reading_ = true;
+  actions_.emplace_back(ReadAhead{NextSize()});
+}
+
+/// Fewer rows after large ones: what does not fit is unpacked in vain.
+PieceSize Engine::NextSize() const {
+  const int64_t rows = std::clamp<int64_t>(options_.piece_bytes_max / bytes_per_change_, 1,
+                                           options_.piece_rows_max);
+  return {rows, options_.piece_bytes_max};
 }
 
 void Engine::WriteCheckpoint() {
   if (checkpointing_) return;
   std::optional<CheckpointRequest> request = progress_.Next();
-  if (!request) return;
+  // What is being read ahead is opened in the same breath.
+  if (!request || (request->close && reading_)) return;
+  request->open_next = request->close && ahead_ && !draining_;
   // A parked row is superseded when no successor can read the change that did it again: failing
   // then, that change would have to find the row's accepted image.
   const auto covered = std::stable_partition(

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "saga/batch_sizer.h"
 #include "saga/breaker.h"
 #include "saga/events.h"
 #include "saga/group.h"
@@ -31,6 +32,7 @@ namespace apex::saga {
 struct EngineOptions {
   std::set<Store> targets;  ///< The configured ones of Neo4j, Qdrant and Redis.
   int64_t batch_rows_max = 2000;
+  Time write_target{100};  ///< Batches have fewer rows where a store takes longer than this.
   int64_t batches_in_flight_max = 2;
   int64_t piece_rows_max = 4000;
   int64_t pending_rows_max = 20000;  ///< No piece is read while a successor would read more changes
@@ -38,8 +40,7 @@ struct EngineOptions {
   Backoff backoff;
   /// The same in bytes of images, so that large rows do not take more memory than small ones.
   int64_t pending_bytes_max = 64 << 20;
-  int64_t piece_bytes_max =
-      16 << 20;                   ///< A piece has fewer rows when those of the last were large.
+  int64_t piece_bytes_max = 16 << 20;  ///< A piece ends with the row that passes this.
   bool one_batch_per_row = true;  ///< Rule E1; the simulator leaves it out to see itself notice.
   Time give_up_after{0};          ///< A batch whose store fails for longer is parked; 0: never.
   uint64_t seed = 0;              ///< Of the backoff's jitter.
@@ -64,6 +65,7 @@ class Engine {
   struct StepRecord {
     StepState state = StepState::kNotNeeded;
     bool touched = false;  ///< Sent at least once, by this batch or the one it was cut from.
+    int64_t rows = 0;      ///< As many were sent.
     bool gave_up = false;
     std::optional<StoreError> error;
   };
@@ -93,8 +95,10 @@ class Engine {
     std::array<StepRecord, 4> steps;  ///< By Store.
     std::shared_ptr<Split> split;
     RowWrites rows;  ///< Of all groups, once a store has been sent them.
+    bool unanswered = false;  ///< A store has not said whether it wrote it.
 
     StepRecord& step(Store store) { return steps[static_cast<size_t>(store)]; }
+    bool to_be_cut() const { return unanswered && groups.size() > 1; }
   };
   using BatchPtr = std::shared_ptr<Batch>;
 
@@ -119,6 +123,7 @@ class Engine {
 
   void On(Led event);
   void On(PieceArrived event);
+  void On(AheadArrived event);
   void On(Woken event);
   void On(const EvictFinished& event);
   void On(const WriteFinished& event);
@@ -136,7 +141,9 @@ class Engine {
   void SendEvictions();
   void FormBatches();
   void ReadOn();
-  int64_t PieceRows() const;
+  void ReadAheadOfTheBatch();
+  void Accept(const Piece& piece);
+  PieceSize NextSize() const;
   void WriteCheckpoint();
   void Release(const Group& group);
   void StopFor(const StoreError& error);
@@ -144,6 +151,8 @@ class Engine {
   // engine_batches.cpp: the steps of a batch, halving, blame.
   void AddBatch(std::vector<Group> groups, const Batch* parent);
   void Advance(const BatchPtr& batch);
+  bool CutIfUnanswered(const BatchPtr& batch);
+  void AddHalves(const BatchPtr& batch);
   bool AdvanceStage(const BatchPtr& batch, std::span<const Store> stage);
   static RowWrites RowsFor(Batch& batch, Store store);
   bool EvictionIsBefore(const Batch& batch, Store store) const;
@@ -163,6 +172,9 @@ class Engine {
   bool TakeCarriedForward(const RowId& row);
   void AdvanceFailure(Failure& failure);
   void FinishFailure(uint64_t id);
+
+  BatchSizer& sizer(Store store) { return sizers_[static_cast<size_t>(store)]; }
+  int64_t BatchRows() const;
 
   Breaker& breaker(Store store) { return breakers_[static_cast<size_t>(store)]; }
   const Breaker& breaker(Store store) const { return breakers_[static_cast<size_t>(store)]; }
@@ -185,6 +197,7 @@ class Engine {
   int64_t pending_bytes_ = 0;     ///< Of what was read and is not settled.
   int64_t bytes_per_change_ = 1;  ///< In the last piece.
   std::array<Breaker, 4> breakers_;
+  std::array<BatchSizer, 4> sizers_;
 
   std::map<uint64_t, BatchPtr> batches_;
   std::map<uint64_t, Failure> failures_;
@@ -195,6 +208,8 @@ class Engine {
 
   bool led_ = false;
   bool reading_ = false;
+  std::optional<Piece> ahead_;  ///< Of the batch behind the open one; no successor knows of it.
+  bool ahead_asked_ = false;    ///< Since a batch of rows was last settled.
   bool window_read_ =
       false;  ///< The first piece has come: what follows no earlier leader has written.
   enum class Listening { kNo, kArming, kArmed, kWaiting } listening_ = Listening::kNo;

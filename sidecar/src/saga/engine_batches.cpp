@@ -40,6 +40,7 @@ void Engine::AddBatch(std::vector<Group> groups, const Batch* parent) {
 }
 
 void Engine::Advance(const BatchPtr& batch) {
+  if (CutIfUnanswered(batch)) return;
   if (AdvanceStage(batch, kFirstStage) && AdvanceStage(batch, kSecondStage)) Settle(batch);
 }
 
@@ -50,11 +51,14 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
   std::optional<Store> gave_up;
   for (Store store : stage) {
     StepRecord& step = batch->step(store);
-    if (step.state == StepState::kIdle && Sendable(store) && !EvictionIsBefore(*batch, store)) {
+    if (step.state == StepState::kIdle && !batch->to_be_cut() && Sendable(store) &&
+        !EvictionIsBefore(*batch, store)) {
       step.state = StepState::kRunning;
       step.touched = true;
       breaker(store).Sent();
-      actions_.emplace_back(Write{batch->id, store, RowsFor(*batch, store)});
+      RowWrites rows = RowsFor(*batch, store);
+      step.rows = static_cast<int64_t>(rows->size());
+      actions_.emplace_back(Write{batch->id, store, std::move(rows)});
     }
     waiting = waiting || step.state == StepState::kIdle || step.state == StepState::kRunning;
     if (step.state == StepState::kFailed) (step.gave_up ? gave_up : refused) = store;
@@ -70,6 +74,27 @@ bool Engine::AdvanceStage(const BatchPtr& batch, std::span<const Store> stage) {
     Isolate(batch, batch->split ? batch->split->store : *refused);
   }
   return !gave_up && !refused;
+}
+
+/// A store that could not write a batch in time is asked for less at once: sent again as it is, it
+/// might never be done.
+bool Engine::CutIfUnanswered(const BatchPtr& batch) {
+  const bool running = std::ranges::any_of(
+      batch->steps, [](const StepRecord& step) { return step.state == StepState::kRunning; });
+  if (!batch->to_be_cut() || running) return false;
+  batches_.erase(batch->id);
+  if (batch->split) ++batch->split->outstanding;
+  AddHalves(batch);
+  return true;
+}
+
+void Engine::AddHalves(const BatchPtr& batch) {
+  const auto middle = batch->groups.begin() + static_cast<std::ptrdiff_t>(batch->groups.size() / 2);
+  std::vector<Group> upper(std::make_move_iterator(middle),
+                           std::make_move_iterator(batch->groups.end()));
+  batch->groups.erase(middle, batch->groups.end());
+  AddBatch(std::move(batch->groups), batch.get());
+  AddBatch(std::move(upper), batch.get());
 }
 
 /// Stores that all groups need share one copy.
@@ -98,10 +123,15 @@ void Engine::On(const WriteFinished& event) {
   if (event.status.ok()) {
     step.state = StepState::kDone;
     StoreAnswered(event.store);
+    sizer(event.store).Written(step.rows, event.took);
     return;
   }
   const StoreError& error = event.status.error();
   if (error.native_code == kFenced) return StopFor(error);
+  if (error.kind == ErrorKind::kUnknownOutcome) {
+    sizer(event.store).TimedOut();
+    batch->unanswered = true;
+  }
   if (error.kind == ErrorKind::kPermanent) {
     step.state = StepState::kFailed;
     step.error = error;
@@ -128,13 +158,8 @@ void Engine::Isolate(const BatchPtr& batch, Store store) {
     split->refused.push_back(batch);
     return PartAnswered(split);
   }
-  const auto middle = batch->groups.begin() + static_cast<std::ptrdiff_t>(batch->groups.size() / 2);
-  std::vector<Group> upper(std::make_move_iterator(middle),
-                           std::make_move_iterator(batch->groups.end()));
-  batch->groups.erase(middle, batch->groups.end());
   ++split->outstanding;
-  AddBatch(std::move(batch->groups), batch.get());
-  AddBatch(std::move(upper), batch.get());
+  AddHalves(batch);
 }
 
 /// Once every part has been answered, what stands alone is at fault, if the store is not.
@@ -215,6 +240,7 @@ void Engine::GiveUp(const BatchPtr& batch, Store store) {
 
 void Engine::Settle(const BatchPtr& batch) {
   batches_.erase(batch->id);
+  ahead_asked_ = false;
   for (const Group& group : batch->groups) {
     for (const RowWrite& row : group.rows) {
       const RowId& id = row.newest->row;

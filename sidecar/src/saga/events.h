@@ -2,6 +2,7 @@
 // thread and against what, is the dispatcher's business, or the simulator's.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -24,6 +25,10 @@ struct Led {
 struct PieceArrived {
   Result<Piece> piece;
 };
+/// Answers ReadAhead; without changes there was nothing worth it.
+struct AheadArrived {
+  Result<Piece> piece;
+};
 /// Answers Arm, or reports a wake-up after it: something may have been committed.
 struct Woken {
   bool armed = false;  ///< A notification will come at the next commit; until then reading again
@@ -37,6 +42,7 @@ struct WriteFinished {
   uint64_t batch = 0;
   Store store = Store::kNeo4j;
   Status status;
+  std::chrono::microseconds took{0};  ///< The store itself, without the wait for its turn.
 };
 struct ProbeFinished {
   Store store = Store::kNeo4j;
@@ -64,7 +70,7 @@ struct Tick {};
 struct Drain {};
 
 using Event =
-    std::variant<Led, PieceArrived, Woken, EvictFinished, WriteFinished, ProbeFinished,
+    std::variant<Led, PieceArrived, AheadArrived, Woken, EvictFinished, WriteFinished, ProbeFinished,
                  FailureRecorded, UndoFinished, FailureSettled, CheckpointFinished, Tick, Drain>;
 
 // ---- Actions ----
@@ -73,7 +79,12 @@ using RowWrites = std::shared_ptr<const std::vector<RowWrite>>;
 using RowUndos = std::shared_ptr<const std::vector<RowUndo>>;
 
 struct Read {
-  int64_t rows_max = 0;
+  PieceSize size;
+};
+/// Read the first piece of the batch behind the open one, if there is a whole piece. It is written
+/// once a Checkpoint has opened that batch.
+struct ReadAhead {
+  PieceSize size;
 };
 /// Ask for a notification at the next commit; answered by Woken.
 struct Arm {};
@@ -137,7 +148,7 @@ struct StoreRecovered {
   Store store = Store::kNeo4j;
 };
 
-using Action = std::variant<Read, Arm, AwaitChange, Evict, Write, Probe, RecordFailure, Undo,
+using Action = std::variant<Read, ReadAhead, Arm, AwaitChange, Evict, Write, Probe, RecordFailure, Undo,
                             SettleFailure, Checkpoint, Stop, SagasSucceeded, SagasFailed,
                             StepCompensated, StoreFailing, StoreRecovered>;
 

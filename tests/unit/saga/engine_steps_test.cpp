@@ -137,13 +137,59 @@ TEST_F(EngineStepsTest, BacksOffTheStoreThatWasAskedWhateverTheErrorNames) {
 
 TEST_F(EngineStepsTest, ReplaysTheSameRowsAfterAnUnknownOutcome) {
   StartFresh();
-  Deliver({{1, 10, "a"}, {2, 11, "b"}});
+  Deliver({{1, 10, "a", "doc"}, {2, 10, "b", "doc"}});
   const Write first = TakeWrite(kQdrant);
   Answer(first, Unknown(kQdrant));
+  Answer(TakeWrite(kNeo4j));
   PassToNextTick();
   const Write again = TakeWrite(kQdrant);
   EXPECT_EQ(KeysOf(again.rows), KeysOf(first.rows));
   EXPECT_FALSE(Has<RecordFailure>());
+}
+
+TEST_F(EngineStepsTest, AsksForHalfAfterAnUnknownOutcomeOnceTheOtherStoreHasAnswered) {
+  StartFresh();
+  Deliver({{1, 10, "a"}, {2, 11, "b"}, {3, 12, "c"}, {4, 13, "d"}});
+  Answer(TakeWrite(kQdrant), Unknown(kQdrant));
+  PassToNextTick();
+  EXPECT_FALSE(HasWrite(kQdrant)) << "Neo4j still writes the whole batch";
+  Answer(TakeWrite(kNeo4j));
+  const Write half = TakeWrite(kQdrant);
+  EXPECT_THAT(KeysOf(half.rows), ElementsAre("a", "b"));
+  EXPECT_FALSE(HasWrite(kQdrant)) << "alone, until the store answers";
+  Answer(half, Unknown(kQdrant));
+  PassToNextTick();
+  EXPECT_THAT(KeysOf(TakeWrite(kQdrant).rows), SizeIs(2)) << "the other half";
+  EXPECT_FALSE(HasWrite(kNeo4j)) << "it has them all";
+}
+
+TEST_F(EngineStepsTest, WritesEveryRowThoughItsBatchWasCutAgainAndAgain) {
+  StartFresh();
+  Deliver({{1, 10, "a"}, {2, 11, "b"}, {3, 12, "c"}, {4, 13, "d"}, {5, 14, "e"}});
+  for (int i = 0; i < 6; ++i) {
+    AcceptAll(kNeo4j);
+    Answer(TakeWrite(kQdrant), Unknown(kQdrant));
+    PassToNextTick();
+  }
+  AcceptAll(kQdrant);
+  AcceptAll(kRedis);
+  EXPECT_EQ(WriteCheckpoint().settled_seq, 5);
+  EXPECT_FALSE(Has<RecordFailure>());
+}
+
+TEST_F(EngineStepsTest, SendsFewerRowsAtOnceToAStoreThatTakesLong) {
+  EngineOptions options = Options();
+  options.batch_rows_max = 8;
+  options.batches_in_flight_max = 1;
+  options.write_target = Time{100};
+  StartFresh(options);
+  Deliver({{1, 10, "a"}, {2, 11, "b"}, {3, 12, "c"}, {4, 13, "d"}});
+  const Write first = TakeWrite(kQdrant);
+  EXPECT_THAT(*first.rows, SizeIs(2));
+  Send(WriteFinished{first.batch, kQdrant, {}, std::chrono::milliseconds{300}});
+  AcceptAll(kNeo4j);
+  AcceptAll(kRedis);
+  EXPECT_THAT(*TakeWrite(kQdrant).rows, SizeIs(1));
 }
 
 TEST_F(EngineStepsTest, SendsOneRequestAloneToAFailingStoreAndTheRestOnceItAnswers) {
@@ -265,13 +311,13 @@ TEST_F(EngineStepsTest, AsksForFewerRowsAfterLargeOnesAndForMoreAfterSmallOnes) 
   options.piece_rows_max = 100;
   options.piece_bytes_max = 100000;
   StartFresh(options);
-  EXPECT_EQ(All<Read>().front().rows_max, 100);
+  EXPECT_EQ(All<Read>().front().size.rows_max, 100);
   DeliverLarge(1, 25000);
-  EXPECT_EQ(All<Read>().front().rows_max, 3);
+  EXPECT_EQ(All<Read>().front().size.rows_max, 3);
   DeliverLarge(2, 1000000);
-  EXPECT_EQ(All<Read>().front().rows_max, 1) << "a row is never too large to be read";
+  EXPECT_EQ(All<Read>().front().size.rows_max, 1) << "a row is never too large to be read";
   DeliverLarge(3, 1);
-  EXPECT_EQ(All<Read>().front().rows_max, 100);
+  EXPECT_EQ(All<Read>().front().size.rows_max, 100);
 }
 
 TEST_F(EngineStepsTest, StopsReadingBehindOneStuckChangeThoughTheOthersSettle) {
@@ -296,6 +342,69 @@ TEST_F(EngineStepsTest, ReadsNoFurtherPieceUntilTheBatchThatWasReadIsClosed) {
   EXPECT_FALSE(Has<Read>()) << "the checkpoint that closes the batch is not written yet";
   WriteCheckpoint();
   EXPECT_TRUE(Has<Read>());
+}
+
+TEST_F(EngineStepsTest, ReadsTheNextBatchAheadWhileTheLastRowsOfTheOpenOneAreWritten) {
+  nothing_ahead_ = false;
+  StartFresh();
+  Deliver({{1, 10, "a"}}, true);
+  Take<ReadAhead>();
+  Send(AheadArrived{Piece{Make({{2, 11, "b"}}), 2, true, 0}});
+  AcceptAll(kNeo4j);
+  AcceptAll(kQdrant);
+  EXPECT_FALSE(HasWrite(kNeo4j)) << "no successor would know of it";
+  AcceptAll(kRedis);
+  const Checkpoint closing = Take<Checkpoint>();
+  EXPECT_TRUE(closing.request.close);
+  EXPECT_TRUE(closing.request.open_next);
+  EXPECT_FALSE(HasWrite(kNeo4j));
+  Send(CheckpointFinished{{}});
+  EXPECT_THAT(KeysOf(TakeWrite(kNeo4j).rows), ElementsAre("b"));
+  EXPECT_FALSE(Has<Read>());
+}
+
+TEST_F(EngineStepsTest, ClosesABatchOnlyWhenWhatIsReadAheadHasCome) {
+  nothing_ahead_ = false;
+  StartFresh();
+  Deliver({{1, 10, "a"}}, true);
+  AcceptAll();
+  EXPECT_FALSE(Has<Checkpoint>());
+  Take<ReadAhead>();
+  Send(AheadArrived{Piece{}});
+  const Checkpoint closing = Take<Checkpoint>();
+  EXPECT_FALSE(closing.request.open_next);
+  Send(CheckpointFinished{{}});
+  EXPECT_TRUE(Has<Read>());
+}
+
+TEST_F(EngineStepsTest, LooksAheadAgainAfterMoreOfTheOpenBatchIsSettled) {
+  nothing_ahead_ = false;
+  EngineOptions options = Options();
+  options.batch_rows_max = 1;
+  StartFresh(options);
+  Deliver({{1, 10, "a", "", 0, Operation::kUpdate, kGraphOnly},
+           {2, 11, "b", "", 0, Operation::kUpdate, kGraphOnly}},
+          true);
+  Take<ReadAhead>();
+  Send(AheadArrived{Piece{}});
+  EXPECT_FALSE(Has<ReadAhead>());
+  Answer(TakeWrite(kNeo4j));
+  EXPECT_TRUE(Has<Checkpoint>());
+  Send(CheckpointFinished{{}});
+  EXPECT_TRUE(Has<ReadAhead>());
+}
+
+TEST_F(EngineStepsTest, LeavesWhatWasReadAheadToItsSuccessorWhenItIsToStop) {
+  nothing_ahead_ = false;
+  StartFresh();
+  Deliver({{1, 10, "a"}}, true);
+  Take<ReadAhead>();
+  Send(AheadArrived{Piece{Make({{2, 11, "b"}}), 2, true, 0}});
+  Send(Drain{});
+  AcceptAll();
+  EXPECT_FALSE(Take<Checkpoint>().request.open_next);
+  Send(CheckpointFinished{{}});
+  EXPECT_TRUE(engine_->drained());
 }
 
 TEST_F(EngineStepsTest, WritesNoRowAheadOfAnOlderChangeThatIsYetToBeRead) {

@@ -115,6 +115,10 @@ class EngineTest : public testing::Test {
   void Send(Event event) {
     for (Action& action : engine_->Step(std::move(event), now_))
       pending_.push_back(std::move(action));
+    if (nothing_ahead_ && Has<ReadAhead>()) {
+      Take<ReadAhead>();
+      Send(AheadArrived{Piece{}});
+    }
   }
 
   void Pass(Time span) {
@@ -270,6 +274,7 @@ class EngineTest : public testing::Test {
   }
 
   std::optional<Engine> engine_;
+  bool nothing_ahead_ = true;  ///< Whether that is what every ReadAhead is answered.
   std::vector<Action> pending_;
   Time now_{1000};
 };

@@ -14,25 +14,22 @@ size_t SagaHash(const Change& change) {
 
 }  // namespace
 
-Piece BatchReader::Accept(std::vector<ChangePtr> changes, int64_t rows_max) {
-  // The run comes first; everything behind it was fetched ahead.
-  const auto run_end =
-      window_end_
-          ? std::partition_point(
-                changes.begin(), changes.end(),
-                [this](const ChangePtr& each) { return each->seq <= *window_end_; })
-          : changes.begin() + std::min<int64_t>(rows_max, static_cast<int64_t>(changes.size()));
-  const int64_t run = run_end - changes.begin();
-
+Piece BatchReader::Accept(PieceChanges read) {
+  std::vector<ChangePtr>& changes = read.changes;
   Piece piece;
-  piece.batch_end = !window_end_ && run < rows_max;
+  piece.batch_end = !window_end_ && (changes.empty() || read.batch_end);
   if (window_end_) {
     after_ = *std::exchange(window_end_, std::nullopt);
-  } else if (run > 0) {
-    after_ = changes[run - 1]->seq;
+  } else if (!changes.empty()) {
+    after_ = read.through_seq;
   }
   piece.through_seq = after_;
 
+  // The run comes first; everything behind it was fetched ahead.
+  const auto run_end =
+      std::partition_point(changes.begin(), changes.end(),
+                           [this](const ChangePtr& each) { return each->seq <= after_; });
+  const int64_t run = run_end - changes.begin();
   piece.changes.reserve(changes.size());
   for (int64_t i = 0; i < static_cast<int64_t>(changes.size()); ++i) {
     const int64_t seq = changes[i]->seq;

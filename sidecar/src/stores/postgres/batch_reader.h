@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/ledger.h"
+#include "stores/postgres/changes.h"
 
 namespace apex::postgres {
 
@@ -31,8 +32,8 @@ class BatchReader {
   /// Set: the next piece is everything up to this seq.
   std::optional<int64_t> window_end() const { return window_end_; }
 
-  /// `changes`: what read_piece returned for after(), window_end() and `rows_max`.
-  Piece Accept(std::vector<ChangePtr> changes, int64_t rows_max);
+  /// Takes what read_piece returned for after() and window_end(). Nothing at all ends the batch.
+  Piece Accept(PieceChanges read);
 
   /// The batch was closed.
   void Close() { *this = BatchReader(); }

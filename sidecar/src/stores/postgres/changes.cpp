@@ -24,6 +24,8 @@ enum ChangeColumn {
   kError,
   kTraceparent,
   kCapturedAt,
+  kThroughSeq,
+  kBatchEnd,
 };
 
 }  // namespace
@@ -36,9 +38,13 @@ int32_t FindUnknownMapping(const Rows& rows, const Mappings& mappings) {
   return 0;
 }
 
-std::vector<ChangePtr> ParseChanges(const Rows& rows, const Mappings& mappings) {
-  std::vector<ChangePtr> changes;
-  changes.reserve(static_cast<size_t>(rows.size()));
+PieceChanges ParseChanges(const Rows& rows, const Mappings& mappings) {
+  PieceChanges read;
+  if (rows.size() > 0) {
+    read.through_seq = rows.Int(0, kThroughSeq);
+    read.batch_end = rows.Bool(0, kBatchEnd);
+  }
+  read.changes.reserve(static_cast<size_t>(rows.size()));
   for (int row = 0; row < rows.size(); ++row) {
     auto change = std::make_shared<Change>();
     change->seq = rows.Int(row, kSeq);
@@ -58,9 +64,9 @@ std::vector<ChangePtr> ParseChanges(const Rows& rows, const Mappings& mappings) 
     change->capture_error = rows.Text(row, kError);
     change->traceparent = rows.Text(row, kTraceparent);
     change->captured_at_us = rows.UnixMicros(row, kCapturedAt);
-    changes.push_back(std::move(change));
+    read.changes.push_back(std::move(change));
   }
-  return changes;
+  return read;
 }
 
 std::string CompactJson(std::string_view json) {

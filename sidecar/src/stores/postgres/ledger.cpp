@@ -106,6 +106,7 @@ Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   leadership.another_history = rows->Bool(0, 1);
   leadership.system_identifier = std::to_string(static_cast<uint64_t>(rows->Int(0, 4)));
   epoch_ = leadership.epoch;
+  next_.reset();
   reader_ = rows->IsNull(0, 3) ? BatchReader() : BatchReader(rows->Int(0, 2), rows->Int(0, 3));
   return std::optional<Leadership>(std::move(leadership));
 }
@@ -194,20 +195,55 @@ Status Ledger::Know(int32_t mapping, Deadline deadline) {
   return {};
 }
 
-Result<Piece> Ledger::Read(int64_t rows_max, Deadline deadline) {
-  static const std::string sql =
-      "SELECT " + std::string(kChangeColumns) + " FROM apex.read_piece($1, $2, $3, $4, $5)";
-  Session::Parameter window_end;
-  if (reader_.window_end()) window_end = std::to_string(*reader_.window_end());
-  Result<Rows> rows = session_.Query("read", sql.c_str(),
-                                     {options_.pipeline, epoch(), std::to_string(reader_.after()),
-                                      std::to_string(rows_max), window_end},
-                                     deadline);
+Result<PieceChanges> Ledger::ReadChanges(const std::string& sql,
+                                         const std::vector<Session::Parameter>& parameters,
+                                         Deadline deadline) {
+  Result<Rows> rows = session_.Query("read", sql.c_str(), parameters, deadline);
   if (!rows.ok()) return rows.error();
   while (const int32_t unknown = FindUnknownMapping(*rows, mappings_)) {
     if (Status known = Know(unknown, deadline); !known.ok()) return known.error();
   }
-  return reader_.Accept(ParseChanges(*rows, mappings_), rows_max);
+  return ParseChanges(*rows, mappings_);
+}
+
+Result<Piece> Ledger::Read(PieceSize size, Deadline deadline) {
+  static const std::string sql =
+      "SELECT " + std::string(kChangeColumns) + " FROM apex.read_piece($1, $2, $3, $4, $5, $6)";
+  Session::Parameter window_end;
+  if (reader_.window_end()) window_end = std::to_string(*reader_.window_end());
+  Result<PieceChanges> read = ReadChanges(
+      sql,
+      {options_.pipeline, epoch(), std::to_string(reader_.after()), std::to_string(size.rows_max),
+       window_end, std::to_string(size.bytes_max)},
+      deadline);
+  if (!read.ok()) return read.error();
+  return reader_.Accept(std::move(*read));
+}
+
+Result<Piece> Ledger::ReadAhead(PieceSize size, Deadline deadline) {
+  static const std::string sql = "SELECT " + std::string(kChangeColumns) +
+                                 " FROM apex.read_ahead($1, $2, $3, $4, $5, $6, $7)";
+  const std::string rows_max = std::to_string(size.rows_max);
+  next_.reset();
+  Result<Rows> found = session_.Query(
+      "read ahead",
+      "SELECT to_snapshot::text, to_ceiling::text, to_position::text FROM apex.next_batch($1, $2, "
+      "$3)",
+      {options_.pipeline, epoch(), rows_max}, deadline);
+  if (!found.ok()) return found.error();
+  if (found->IsNull(0, 0)) return Piece{};
+  NextBatch next{found->Text(0, 0), found->Text(0, 1), found->Text(0, 2), {}};
+  Result<PieceChanges> read =
+      ReadChanges(sql,
+                  {options_.pipeline, epoch(), next.to_snapshot, next.to_ceiling, next.to_position,
+                   rows_max, std::to_string(size.bytes_max)},
+                  deadline);
+  if (!read.ok()) return read.error();
+  // Its blocks may be another pipeline's.
+  if (read->changes.empty()) return Piece{};
+  Piece piece = next.reader.Accept(std::move(*read));
+  next_ = std::move(next);
+  return piece;
 }
 
 Status Ledger::Checkpoint(const CheckpointRequest& request, Deadline deadline) {
@@ -217,13 +253,25 @@ Status Ledger::Checkpoint(const CheckpointRequest& request, Deadline deadline) {
     row["seq"] = each.seq;
     superseded.push_back(std::move(row));
   }
-  Result<Rows> rows =
-      session_.Query("checkpoint", "SELECT apex.checkpoint($1, $2, $3, $4, $5)",
-                     {options_.pipeline, epoch(), std::to_string(request.settled_seq),
-                      ToText(superseded), request.close ? "true" : "false"},
-                     deadline);
+  std::string sql = "SELECT apex.checkpoint($1, $2, $3, $4, $5)";
+  std::vector<Session::Parameter> parameters = {
+      options_.pipeline, epoch(), std::to_string(request.settled_seq), ToText(superseded),
+      request.close ? "true" : "false"};
+  if (request.open_next) {
+    sql += ", apex.open_batch($1, $2, $6, $7, $8, $9)";
+    for (const std::string& part : {next_->to_snapshot, next_->to_ceiling, next_->to_position,
+                                    std::to_string(next_->reader.after())}) {
+      parameters.emplace_back(part);
+    }
+  }
+  Result<Rows> rows = session_.Query("checkpoint", sql.c_str(), parameters, deadline);
   if (!rows.ok()) return rows.error();
-  if (request.close) reader_.Close();
+  if (request.open_next) {
+    reader_ = std::move(next_->reader);
+    next_.reset();
+  } else if (request.close) {
+    reader_.Close();
+  }
   return {};
 }
 

@@ -53,12 +53,17 @@ class Ledger {
   /// Every mapping of the pipeline, old ones included: events may still name them.
   Result<std::vector<MappingPtr>> LoadMappings(Deadline deadline);
 
-  /// The next piece. Opens a batch when none is open and something is pending; what it returns has
-  /// been recorded as handed out, durably. May be called while earlier pieces are unsettled. The
-  /// first piece of an epoch is the whole window that the last leader may have written, however
-  /// many rows it has. An event of a row parked at a version not lower is left out.
-  Result<Piece> Read(int64_t rows_max, Deadline deadline);
-  /// Idempotent. Closing needs a piece with batch_end and all of the batch settled.
+  /// The next piece, of fewer rows than `rows_max` when these have more than `bytes_max`. Opens a
+  /// batch when none is open and something is pending; what it returns has been recorded as handed
+  /// out, durably. May be called while earlier pieces are unsettled. The first piece of an epoch is
+  /// the whole window that the last leader may have written, however large. An event of a row
+  /// parked at a version not lower is left out.
+  Result<Piece> Read(PieceSize size, Deadline deadline);
+  /// The first piece of the batch behind the open one, when at least `size.rows_max` events wait
+  /// there; else an empty one. None of it may be written before a Checkpoint with open_next.
+  Result<Piece> ReadAhead(PieceSize size, Deadline deadline);
+  /// Idempotent, unless it opens a batch. Closing needs a piece with batch_end and all of the batch
+  /// settled.
   Status Checkpoint(const CheckpointRequest& request, Deadline deadline);
 
   /// Writes down the failure, its events and the images accepted before it; idempotent per id.
@@ -76,6 +81,17 @@ class Ledger {
   Status Rotate(Deadline deadline);
 
  private:
+  /// A batch that was read ahead.
+  struct NextBatch {
+    std::string to_snapshot;
+    std::string to_ceiling;
+    std::string to_position;
+    BatchReader reader;
+  };
+
+  Result<PieceChanges> ReadChanges(const std::string& sql,
+                                   const std::vector<Session::Parameter>& parameters,
+                                   Deadline deadline);
   Status Know(int32_t mapping, Deadline deadline);
   /// How long one statement may take from now on; 0: any time.
   Status LimitStatements(std::chrono::milliseconds span, Deadline deadline);
@@ -89,6 +105,7 @@ class Ledger {
   Session backfill_session_;
   Mappings mappings_;
   BatchReader reader_;
+  std::optional<NextBatch> next_;
 };
 
 }  // namespace apex::postgres
