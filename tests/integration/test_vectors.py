@@ -100,6 +100,14 @@ def test_a_payload_update_of_a_point_that_somebody_deleted_brings_it_back_whole(
     assert payload(documents, 1)["title"] == "healed" and vector(documents, 1) == [3, 4]
 
 
+def test_a_collection_that_vanishes_parks_nothing_and_is_made_again(documents: World) -> None:
+    documents.qdrant.delete_collection("documents")
+    send(documents, "INSERT INTO documents VALUES (3, 'three', NULL, NULL, '{1,1}'); UPDATE documents SET title = 'new' WHERE id = 1")
+    assert documents.parked() == []
+    assert payload(documents, 3)["title"] == "three"
+    assert payload(documents, 1)["title"] == "new" and vector(documents, 1) == [3, 4]
+
+
 def test_points_are_found_by_similarity_and_by_payload(documents: World) -> None:
     found = documents.qdrant.query_points("documents", query=[0.1, 1.0], limit=1).points
     assert [point.id for point in found] == [1]
