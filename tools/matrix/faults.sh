@@ -9,10 +9,11 @@ faults=$BUILD_DIR/faults
 mkdir -p "$faults"
 
 # These handle errors or cannot have any: they are called when another ERROR would be the end. Invalidations arrive after
-# the commit as well, and PostgreSQL's own type cache walks a hash table then.
+# the commit as well, and PostgreSQL's own type cache walks a hash table then. The fault point asks for the transaction's state
+# itself; and every statement is started through our hook, those by which a test steers the faults, too.
 never='^(ExceptionalCondition|hash_seq_.*|err.*|.*elog_string|EmitErrorReport|FlushErrorState|CopyErrorData|ReThrowError|pg_re_throw|AbortCurrentTransaction|
 RollbackAndReleaseCurrentSubTransaction|SetLatch|ResetLatch|LWLockRelease|GetCurrentTimestamp|TimestampDifference.*|strlcpy|
-GUC_check_.*|die|SignalHandler.*|GetUserId|ProcessConfigFile|HeapTupleHeader.*|pg_snprintf|BackgroundWorkerUnblockSignals)$'
+GUC_check_.*|IsTransactionState|standard_ExecutorStart|die|SignalHandler.*|GetUserId|ProcessConfigFile|HeapTupleHeader.*|pg_snprintf|BackgroundWorkerUnblockSignals)$'
 objects=("$BUILD_DIR"/pg/*.o "$BUILD_DIR"/core/*.o)
 comm -12 <(nm --undefined-only "${objects[@]}" | awk '$1 == "U" {print $2}' | sort -u) \
   <(nm --dynamic --defined-only "$("$pg_config" --bindir)/postgres" | awk '$2 == "T" {print $3}' | sort -u) |
