@@ -1,7 +1,8 @@
 """A TCP gate in front of a store: lets everything through until it is told to hold or to cut.
 
 Holding keeps bytes from the client in the gate, so that a process can be killed at an exact place of its conversation:
-what it had sent before has arrived, what it sent after never will.
+what it had sent before has arrived, what it sent after never will. Stranding is a network that is gone without a word:
+neither end hears anything of the other, not even that it has hung up.
 """
 
 import socket
@@ -20,6 +21,7 @@ class Gate:
         self._target = (host, port)
         self._lock = threading.Condition()
         self._holding = False
+        self._stranding = False
         self._refusing = False
         self._closed = False
         self._held_bytes = 0
@@ -34,6 +36,11 @@ class Gate:
         with self._lock:
             self._holding = True
 
+    def strand(self) -> None:
+        """From now on nothing that either end sends arrives, and no connection ends for the other one."""
+        with self._lock:
+            self._holding = self._stranding = True
+
     def refuse(self) -> None:
         """Ends every connection, and new ones as soon as they are made."""
         with self._lock:
@@ -43,7 +50,7 @@ class Gate:
     def open(self) -> None:
         """Lets through what was held, and everything after it. Forgets triggers that have not fired."""
         with self._lock:
-            self._holding = self._refusing = False
+            self._holding = self._stranding = self._refusing = False
             self._held_bytes = 0
             self._triggers.clear()
             self._lock.notify_all()
@@ -103,10 +110,13 @@ class Gate:
                     self._fire(tail + data)
                     tail = data[-OVERLAP:]
                     self._wait_until_open(len(data))
+                else:
+                    self._wait_until_not_stranded()
                 sink.sendall(data)
         except OSError:
             pass
         finally:
+            self._wait_until_not_stranded()
             _close(source)
             _close(sink)
 
@@ -124,6 +134,10 @@ class Gate:
             self._lock.wait_for(lambda: not self._holding or self._closed)
             if self._closed:
                 raise OSError("the gate is closed")
+
+    def _wait_until_not_stranded(self) -> None:
+        with self._lock:
+            self._lock.wait_for(lambda: not self._stranding or self._closed)
 
 
 def _close(end: socket.socket) -> None:

@@ -32,6 +32,10 @@ class Gated:
         for store in stores:
             self.gates[store].hold()
 
+    def strand(self, *stores: str) -> None:
+        for store in stores:
+            self.gates[store].strand()
+
     def hold_at(self, call: str) -> None:
         """Holds PostgreSQL at the first call of this function."""
         gate = self.gates["postgres"]

@@ -2,11 +2,13 @@
 
 import json
 import re
+import time
 from collections.abc import Iterator
 
 import library
 import pytest
 from gated import Gated
+from stopped import Stopped
 from stores import Sidecar
 from world import World, wait_until
 
@@ -51,6 +53,20 @@ def change(world: World, mark: str, *more: str) -> str:
         f"INSERT INTO documents (title, embedding) VALUES ('new {mark}', '{{1,2,3,4}}')",
         *more,
     )
+
+
+def cache(world: World) -> dict[str, str]:
+    """Everything in Redis, which is strings alone here."""
+    return {key: world.redis.get(key) for key in world.redis.scan_iter()}
+
+
+def claims(world: World) -> dict[str, list[str]]:
+    """The ids of the connections that write to Redis for a leader, by pipeline."""
+    found: dict[str, list[str]] = {}
+    for client in world.redis.client_list():
+        if client["name"].startswith("apex:"):
+            found.setdefault(client["name"].split(":")[1], []).append(client["id"])
+    return found
 
 
 # With the chunks and citations of the document.
@@ -201,3 +217,111 @@ def test_a_late_write_of_the_old_leader_does_not_bring_back_what_its_successor_d
     wait_until(lambda: role(gated.sidecar) == "standby", message="the old leader believes that it leads")
     # A delete leaves no version behind; it is repeated when the old leader's deadlines are over.
     wait_until(lambda: library.differences(world) == [], message=lambda: str(library.differences(world)))
+
+
+@pytest.mark.parametrize(("store", "sent"), [("neo4j", " (old)"), ("qdrant", " (old)"), ("redis", " (old)"), ("redis", "UNLINK")])
+def test_a_leader_stopped_just_before_it_sends_changes_nothing_when_it_wakes(
+    quiet_world: World, store: str, sent: str
+) -> None:
+    world = quiet_world
+    library.create(world)
+    stopped = Stopped(world, store)
+    stopped.sidecar.start()
+    write(world)
+    world.wait_synced()
+    stopped.at(sent)
+    change(world, " (old)")
+    stopped.wait()
+
+    successor = world.another_sidecar()
+    successor.start()
+    wait_until(lambda: leads(successor))
+    # A delete leaves no version behind in Qdrant, and this one may be older than all deadlines when the leader wakes.
+    change(world, " (new)", *([] if store == "qdrant" else [DELETE]))
+    world.wait_synced()
+    assert library.differences(world) == []
+    cached = cache(world)
+
+    stopped.resume()
+    wait_until(lambda: role(stopped.sidecar) == "standby", message="the old leader believes that it leads")
+    assert cache(world) == cached
+    assert [said for said in library.differences(world) if store == "qdrant" or not said.startswith("point ")] == []
+    assert world.parked() == []
+
+
+def test_what_a_stranded_leader_has_sent_is_nothing_when_the_network_is_back(gated: Gated) -> None:
+    world = gated.world
+    gated.strand("neo4j", "qdrant", "redis")
+    change(world, " (old)")
+    gated.wait_held("neo4j", "qdrant", "redis")
+    gated.strand("postgres")
+
+    successor = world.another_sidecar(SHORT_TIMEOUT)
+    successor.start()
+    wait_until(lambda: leads(successor))
+    change(world, " (new)", DELETE)
+    world.wait_synced()
+    assert library.differences(world) == []
+    cached = cache(world)
+
+    gated.open()
+    wait_until(lambda: role(gated.sidecar) == "standby", message="the old leader believes that it leads")
+    assert cache(world) == cached
+    wait_until(lambda: library.differences(world) == [], message=lambda: str(library.differences(world)))
+
+
+def test_a_killed_leader_is_replaced_within_two_seconds(world: World) -> None:
+    library.create(world)
+    other = world.another_sidecar()
+    other.start()
+    leader, waiting = world.sidecar, other
+    took = []
+    for round_number in range(3):
+        world.pg.execute("INSERT INTO documents (title) VALUES ('before')")
+        world.wait_synced()
+        leader.kill()
+        killed_at = time.monotonic()
+        world.pg.execute(f"INSERT INTO documents (title) VALUES ('after {round_number}')")
+        world.wait_synced()
+        took.append(time.monotonic() - killed_at)
+        leader.start()
+        leader, waiting = waiting, leader
+    # Whatever else the machine does may delay one of them.
+    assert min(took) < 2, took
+
+
+def test_pipelines_have_leaders_of_their_own_that_leave_each_other_alone(quiet_world: World) -> None:
+    world = quiet_world
+    library.create(world)
+    world.pg.execute("CREATE TABLE orders (id int PRIMARY KEY, note text)")
+    world.pg.execute(
+        "SELECT apex.attach('orders', pipeline => 'orders',"
+        " cache => apex.cache(entity => 'order', mode => 'write', entry => 'order:{id}', ttl => '1 hour'))"
+    )
+    sidecars = {
+        pipeline: [world.another_sidecar({"APEX_ENGINE_PIPELINE": pipeline}) for _ in range(2)] for pipeline in ("default", "orders")
+    }
+    for leader, standby in sidecars.values():
+        leader.start()
+        standby.start()
+        assert (role(leader), role(standby)) == ("leader", "standby")
+    write(world, 5)
+    world.pg.execute("INSERT INTO orders VALUES (1, 'one'), (2, 'two')")
+    world.wait_synced()
+    before = claims(world)
+    assert {pipeline: len(ids) for pipeline, ids in before.items()} == {"default": 1, "orders": 1}
+
+    leader, standby = sidecars["default"]
+    leader.pause()
+    wait_until(lambda: leads(standby))
+    change(world, "!")
+    world.pg.execute("UPDATE orders SET note = note || '!'")
+    world.wait_synced()
+    after = claims(world)
+    assert after["orders"] == before["orders"], "the other pipeline's connection was ended, too"
+    assert len(after["default"]) == 1 and after["default"] != before["default"]
+    leader.resume()
+    wait_until(lambda: role(leader) == "standby", message="the old leader believes that it leads")
+    assert claims(world) == after
+    assert json.loads(world.redis.get("order:2"))["note"] == "two!"
+    assert library.differences(world) == []

@@ -36,9 +36,9 @@ void Simulation::CheckStores() {
   }
 }
 
-/// A store holds the row as PostgreSQL does; of a parked one, the image that was accepted. An entry
-/// may be missing from the cache, where one is filled by whoever misses it; a stale one may not be
-/// there.
+/// A store holds the row as PostgreSQL does; of a parked one, the image that was accepted. A parked
+/// row's entry may be missing from the cache, where one is filled by whoever misses it; a stale one
+/// may not be there.
 void Simulation::CheckRow(Store store, const RowId& row, const SimPostgres::Truth& truth) {
   auto parked = postgres_.saga_rows().find(row);
   const bool is_parked = parked != postgres_.saga_rows().end();
@@ -49,8 +49,7 @@ void Simulation::CheckRow(Store store, const RowId& row, const SimPostgres::Trut
   const std::optional<std::string> expected =
       HeldBy(store, is_parked ? parked->second.accepted : truth.image);
   const SimStore::Held* held = targets_.at(store).store->Find(row);
-  const bool evicted_again = counts_.doubts > 0;
-  const bool missing_entry = store == Store::kRedis && !held && (is_parked || evicted_again);
+  const bool missing_entry = store == Store::kRedis && !held && is_parked;
   const std::optional<std::string> found = held ? std::optional(held->image) : std::nullopt;
   if (found != expected && !missing_entry) {
     violations_.Add(std::string(is_parked ? "G3: parked row " : "G1: row ") + Text(row) + " is " +

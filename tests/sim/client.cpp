@@ -108,8 +108,8 @@ void SimClient::Wake() {
   if (unheard_) {
     Answer(*std::exchange(unheard_, std::nullopt));
   } else if (stuck_) {
-    // Its deadline has passed as well, if the pause was long; only Neo4j asks who is calling.
-    const bool in_time = around_.scheduler.now() < stuck_until_ || store().transactional();
+    // Its deadline has passed as well, if the pause was long; Qdrant does not ask who is calling.
+    const bool in_time = around_.scheduler.now() < stuck_until_ || store().fenced();
     if (in_time) {
       Arrive();
     } else {
@@ -121,7 +121,7 @@ void SimClient::Wake() {
 }
 
 void SimClient::Doubt() {
-  if (store().transactional()) return;
+  if (store().fenced()) return;
   ++around_.counts.doubts;
   sure_from_ = Deadline() + Time{1};
   around_.scheduler.At(sure_from_, [this] {

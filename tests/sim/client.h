@@ -1,8 +1,8 @@
 // A leader's client of one store: sends one request after the other, in order, behind the lease.
 //
 // What may still arrive although nobody waits for it is a danger to what is removed meanwhile,
-// since Qdrant and Redis keep no version of it. So a client remembers, in order, what it deletes,
-// evicts and undoes while that may be, and repeats it when it is over.
+// since Qdrant keeps no version of it. So a client remembers, in order, what it deletes and undoes
+// there while that may be, and repeats it when it is over.
 #pragma once
 
 #include <deque>

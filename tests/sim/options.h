@@ -27,8 +27,8 @@ enum class Flaw {
   kWindowInPieces,          ///< E10: the recovery window comes in ordinary pieces, not as one.
   kAcknowledgementIsProof,  ///< E11: nobody counts what a store says it has done.
   kNoVersionGuard,          ///< Fence: Qdrant and Redis take any version.
-  kNoEpochGuard,            ///< Fence: Neo4j takes transactions of any leader.
-  kNoTurnGuard,             ///< Fence: Neo4j takes a transaction after a later one of its leader.
+  kNoEpochGuard,            ///< Fence: Neo4j and Redis take what any leader sends.
+  kNoTurnGuard,             ///< Fence: the same two take a request after a later one of its leader.
   kNoLeaseCheck,            ///< Fence: a leader that was paused goes on writing.
   kRemovalsNotRepeated,     ///< Fence: what was removed while a late write could arrive.
 };

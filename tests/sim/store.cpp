@@ -31,7 +31,7 @@ Status SimStore::Execute(const Request& request, Turn turn, Fate fate, bool late
   if (fate == Fate::kRefused) return Error(ErrorKind::kPermanent, "sim.read_only");
 
   Status answer = Apply(request, fate, late);
-  if (fate == Fate::kArrivesTwice && !Fences(turn)) {
+  if (fate == Fate::kArrivesTwice && !(transactional() && Fences(turn))) {
     ++counts_.repeated_requests;
     answer = Apply(request, fate, late);
   }
@@ -46,7 +46,7 @@ Status SimStore::Execute(const Request& request, Turn turn, Fate fate, bool late
 }
 
 bool SimStore::Fences(Turn turn) const {
-  if (!transactional()) return false;
+  if (!fenced()) return false;
   if (turn.epoch != fence_.epoch)
     return turn.epoch < fence_.epoch && options_.flaw != Flaw::kNoEpochGuard;
   return turn.number <= fence_.number && options_.flaw != Flaw::kNoTurnGuard;

@@ -1,9 +1,10 @@
 // A simulated Neo4j, Qdrant or Redis: versioned rows under the guards that core/target_store.h asks
 // for. A delete leaves no tombstone, as in the real stores.
 //
-// Neo4j is transactional and knows the leader's epoch and the turn of its last transaction. Qdrant
-// and Redis apply a part of what they refuse, and take what a dead or impatient leader sent until
-// its deadline is over.
+// Neo4j is transactional; Qdrant and Redis apply a part of what they refuse. Neo4j and Redis take
+// nothing of an earlier leader, nor what a leader sent before its last request: by the
+// transaction's guard and by ending connections. Qdrant takes what a dead or impatient leader sent
+// until its deadline is over.
 #pragma once
 
 #include <compare>
@@ -57,6 +58,7 @@ class SimStore {
   Status Execute(const Request& request, Turn turn, Fate fate, bool late = false);
 
   bool transactional() const { return store_ == Store::kNeo4j; }
+  bool fenced() const { return store_ != Store::kQdrant; }
   const Held* Find(const RowId& row) const;
 
  private:

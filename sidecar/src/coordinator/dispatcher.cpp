@@ -36,7 +36,7 @@ std::optional<Store> MissingStore(const TableMapping& mapping, const std::set<St
 
 Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger,
                        postgres::Listener& listener, const std::map<Store, TargetStore*>& targets,
-                       const Lease& lease, Metrics& metrics, Health& health)
+                       const Lease& lease, Fence fence, Metrics& metrics, Health& health)
     : options_(std::move(options)),
       ledger_(ledger),
       listener_(listener),
@@ -48,8 +48,7 @@ Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger,
   for (const auto& [store, target] : targets) {
     workers_[store] = std::make_unique<TargetWorker>(
         *target,
-        TargetWorker::Context{mailbox_, metrics_, health_, lease,
-                              Fence{options_.pipeline, health_.epoch()}, options_.store_timeout});
+        TargetWorker::Context{mailbox_, metrics_, health_, lease, fence, options_.store_timeout});
   }
 }
 

@@ -48,8 +48,8 @@ class Dispatcher {
   };
 
   Dispatcher(DispatcherOptions options, postgres::Ledger& ledger, postgres::Listener& listener,
-             const std::map<Store, TargetStore*>& targets, const Lease& lease, Metrics& metrics,
-             Health& health);
+             const std::map<Store, TargetStore*>& targets, const Lease& lease, Fence fence,
+             Metrics& metrics, Health& health);
   ~Dispatcher();
 
   /// Blocks until the epoch ends. `stop` is watched all the time; Nudge() makes it seen at once.

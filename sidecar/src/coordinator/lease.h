@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <thread>
@@ -33,6 +34,10 @@ class Lease {
 
   bool Valid() const { return Deadline::Clock::now() < valid_until_.load(); }
 
+  /// Success: a heartbeat sent after this call was confirmed, so no other epoch had begun when the
+  /// call was made. Proves without any clock what Valid says by this process's own.
+  Status Confirm(Deadline deadline);
+
  private:
   void Run();
 
@@ -41,9 +46,13 @@ class Lease {
   const Lost lost_;
   std::atomic<Deadline::Clock::time_point> valid_until_;
   std::mutex mutex_;
-  std::condition_variable stop_;
-  bool stopping_ = false;
-  std::thread thread_;  ///< Last, so that it starts when everything else is there.
+  std::condition_variable changed_;
+  bool stopping_ = false;  ///< Guarded by mutex_, as is what follows.
+  bool asked_ = false;     ///< Somebody waits for a heartbeat that is not sent yet.
+  bool ended_ = false;
+  int64_t sent_ = 0;       ///< Heartbeats.
+  int64_t confirmed_ = 0;  ///< The last of them that was.
+  std::thread thread_;     ///< Last, so that it starts when everything else is there.
 };
 
 }  // namespace apex::coordinator

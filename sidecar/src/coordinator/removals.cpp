@@ -10,26 +10,10 @@ namespace apex::coordinator {
 namespace {
 
 constexpr size_t kRowsMax = 50000;
-// Their images are kept in memory, and there is one for each change of a cached row.
-constexpr size_t kEvictedRowsMax = 5000;
 
-bool Removes(const RowWrite& row, Store store) {
+bool Removes(const RowWrite& row) {
   const Change& newest = *row.newest;
-  return newest.op == Operation::kDelete ||
-         (store == Store::kQdrant && newest.mapping->vector && !newest.embedding);
-}
-
-/// Nothing of ours is ever written to an entry that is only invalidated.
-bool HoldsEntry(const RowWrite& row) {
-  const std::optional<CacheMapping>& cache = row.newest->mapping->cache;
-  return cache && cache->mode == CacheMode::kWrite;
-}
-
-template <typename Predicate>
-std::vector<RowWrite> Those(const std::vector<RowWrite>& rows, Predicate predicate) {
-  std::vector<RowWrite> kept;
-  std::copy_if(rows.begin(), rows.end(), std::back_inserter(kept), predicate);
-  return kept;
+  return newest.op == Operation::kDelete || (newest.mapping->vector && !newest.embedding);
 }
 
 }  // namespace
@@ -41,36 +25,29 @@ bool Removals::due() const { return !removals_.empty() && Deadline::Clock::now()
 /// What is removed before the repetition belongs into it, too: an undo that is repeated may put
 /// back what a later delete has taken away.
 bool Removals::wanted() const {
-  return store_ != Store::kNeo4j && (!removals_.empty() || Deadline::Clock::now() < sure_at_);
+  return store_ == Store::kQdrant && (!removals_.empty() || Deadline::Clock::now() < sure_at_);
 }
 
 void Removals::Written(const std::vector<RowWrite>& rows) {
   if (!wanted()) return;
-  std::vector<RowWrite> removed =
-      Those(rows, [this](const RowWrite& row) { return Removes(row, store_); });
+  std::vector<RowWrite> removed;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(removed), Removes);
   const size_t count = removed.size();
-  Remember(std::move(removed), count, kRowsMax);
+  Remember(std::move(removed), count);
 }
 
 void Removals::Undone(const std::vector<RowUndo>& rows) {
-  if (wanted()) Remember(rows, rows.size(), kRowsMax);
+  if (wanted()) Remember(rows, rows.size());
 }
 
-void Removals::Evicted(const std::vector<RowWrite>& rows) {
-  if (!wanted()) return;
-  Eviction eviction{Those(rows, HoldsEntry)};
-  const size_t count = eviction.rows.size();
-  Remember(std::move(eviction), count, kEvictedRowsMax);
-}
-
-void Removals::Remember(Removal removal, size_t rows, size_t rows_max) {
+void Removals::Remember(Removal removal, size_t rows) {
   if (rows == 0) return;
-  if (rows_ + rows > rows_max) {
+  if (rows_ + rows > kRowsMax) {
     if (!std::exchange(overflowed_, true)) {
       spdlog::warn(
           "{}: more than {} rows were removed while a late write could arrive; the others are not "
           "removed again",
-          Name(store_), rows_max);
+          Name(store_), kRowsMax);
     }
     return;
   }
@@ -88,9 +65,6 @@ Status Removals::Repeat(TargetStore& store, const Fence& fence, Deadline deadlin
     }
     Status operator()(const std::vector<RowUndo>& rows) const {
       return store.Undo(fence, rows, deadline);
-    }
-    Status operator()(const Eviction& eviction) const {
-      return static_cast<CacheStore&>(store).Evict(eviction.rows, deadline);
     }
   };
   auto next = removals_.begin();

@@ -1,9 +1,9 @@
-// What was taken out of a store while a write that nobody waits for any more could still arrive.
+// What was taken out of Qdrant while a write that nobody waits for any more could still arrive.
 //
-// Qdrant and Redis know a row's version only while they hold the row. A write that an earlier
-// leader had under way, or that this one has given up, would bring back what has been removed
-// since; so what is deleted, evicted or undone in that time is done once more when it is over, in
-// the same order. Neo4j's fence lets no such write in. Not thread-safe.
+// Qdrant knows a row's version only while it holds the row. A write that an earlier leader had
+// under way, or that this one has given up, would bring back what has been removed since; so what
+// is deleted or undone in that time is done once more when it is over, in the same order. The
+// fences of Neo4j and Redis let no such write in. Not thread-safe.
 #pragma once
 
 #include <chrono>
@@ -28,19 +28,15 @@ class Removals {
   // What the store has said yes to.
   void Written(const std::vector<RowWrite>& rows);
   void Undone(const std::vector<RowUndo>& rows);
-  void Evicted(const std::vector<RowWrite>& rows);
 
   /// Does it all once more and forgets it; on a failure what is left is kept.
   Status Repeat(TargetStore& store, const Fence& fence, Deadline deadline);
 
  private:
-  struct Eviction {
-    std::vector<RowWrite> rows;
-  };
-  using Removal = std::variant<std::vector<RowWrite>, std::vector<RowUndo>, Eviction>;
+  using Removal = std::variant<std::vector<RowWrite>, std::vector<RowUndo>>;
 
   bool wanted() const;
-  void Remember(Removal removal, size_t rows, size_t rows_max);
+  void Remember(Removal removal, size_t rows);
 
   const Store store_;
   const std::chrono::milliseconds span_;

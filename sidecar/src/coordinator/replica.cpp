@@ -84,7 +84,11 @@ Dispatcher::Outcome Replica::Lead(Leadership leadership, Deadline::Clock::time_p
       });
   if (Status loaded = ledger_.Load(leadership, Deadline::After(kLoadPatience)); !loaded.ok())
     return {Dispatcher::End::kLost, Describe(loaded.error())};
-  Dispatcher dispatcher(options_.dispatcher, ledger_, listener_, targets_, lease, metrics_,
+  const Fence fence{.pipeline = options_.dispatcher.pipeline,
+                    .epoch = epoch,
+                    .database = leadership.system_identifier + "/" + leadership.database,
+                    .confirm = [&lease](Deadline deadline) { return lease.Confirm(deadline); }};
+  Dispatcher dispatcher(options_.dispatcher, ledger_, listener_, targets_, lease, fence, metrics_,
                         health_);
   {
     const std::lock_guard lock(mutex_);

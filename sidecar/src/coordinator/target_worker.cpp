@@ -61,8 +61,8 @@ void TargetWorker::Perform(saga::Undo undo) {
 void TargetWorker::Perform(saga::Evict evict) {
   executor_.Post([this, evict = std::move(evict)] {
     auto& cache = static_cast<CacheStore&>(store_);  // Evictions are sent to Redis alone.
-    Status status = Guarded([&](Deadline deadline) { return cache.Evict(*evict.rows, deadline); });
-    if (status.ok()) removals_.Evicted(*evict.rows);
+    Status status = Guarded(
+        [&](Deadline deadline) { return cache.Evict(context_.fence, *evict.rows, deadline); });
     NoteRows(status);
     context_.mailbox.Put(saga::EvictFinished{evict.eviction, std::move(status)});
   });

@@ -89,6 +89,7 @@ struct RecordedFailure {
 struct Leadership {
   int64_t epoch = 0;
   std::string system_identifier;
+  std::string database;  ///< Its name.
   bool another_history = false;
   std::vector<RecordedFailure> compensating;
   std::vector<RowId> parked_rows;

@@ -5,6 +5,8 @@
 // the same rows may be sent again after kUnknownOutcome, by this process or by its successor.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -20,6 +22,11 @@ namespace apex {
 struct Fence {
   std::string pipeline;
   int64_t epoch = 0;
+  /// Tells the database from every other one: several may share a store.
+  std::string database = {};
+  /// Proves that the epoch leads at some moment after the call; otherwise the error is kFenced, or
+  /// says why it cannot be known. Null: this writer does not lead, and claims nothing.
+  std::function<Status(Deadline)> confirm = {};
 };
 
 class TargetStore {
@@ -56,7 +63,7 @@ class TargetStore {
 /// stores are written.
 class CacheStore : public TargetStore {
  public:
-  virtual Status Evict(std::span<const RowWrite> rows, Deadline deadline) = 0;
+  virtual Status Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;
 };
 
 }  // namespace apex

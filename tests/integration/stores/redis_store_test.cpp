@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <future>
 #include <nlohmann/json.hpp>
 #include <random>
 #include <regex>
@@ -369,7 +370,7 @@ TEST_F(RedisStoreTest, EvictRemovesTheRowsOwnEntriesAndNothingElse) {
     for (const char* key : {"title:before", "title:after", "title:other", "query:a", "chunks:a"})
       Set(key);
     const RowWrite row = Upsert(mapping, 1, "a", "after");
-    const Status evicted = store_->Evict({&row, 1}, Soon());
+    const Status evicted = store_->Evict(fence_, {&row, 1}, Soon());
     EXPECT_TRUE(evicted.ok());
     EXPECT_THAT(Names(), UnorderedElementsAre("title:other", "query:a", "chunks:a"));
   }
@@ -477,6 +478,124 @@ TEST_F(RedisStoreTest, HoldsAWrongPasswordForTheServersConditionAndKeepsItSecret
   ASSERT_FALSE(pinged.ok());
   EXPECT_EQ(pinged.error().kind, ErrorKind::kTransient);
   EXPECT_THAT(Describe(pinged.error()), Not(HasSubstr("hunter2")));
+}
+
+class RedisFenceTest : public RedisStoreTest {
+ protected:
+  /// Leads until it is told otherwise.
+  struct Leader {
+    std::unique_ptr<RedisStore> store;
+    bool leads = true;
+    int confirmed = 0;
+    Fence fence{};
+  };
+
+  std::unique_ptr<Leader> NewLeader(int64_t epoch, const std::string& database = "1/app") const {
+    auto leader = std::make_unique<Leader>();
+    leader->store = NewStore(prefix_);
+    std::string pipeline = prefix_;
+    std::ranges::replace(pipeline, ':', '-');
+    leader->fence = {.pipeline = pipeline,
+                     .epoch = epoch,
+                     .database = database,
+                     .confirm = [it = leader.get()](Deadline) -> Status {
+                       ++it->confirmed;
+                       if (it->leads) return {};
+                       return StoreError{Store::kPostgres,     "confirm", ErrorKind::kPermanent,
+                                         std::string(kFenced), "gone",    std::nullopt};
+                     }};
+    return leader;
+  }
+  static Status Write(Leader& leader, const RowWrite& row) {
+    return leader.store->Write(leader.fence, {&row, 1}, Soon());
+  }
+
+  const MappingPtr mapping_ = NewMapping(CacheMode::kWrite);
+};
+
+TEST_F(RedisFenceTest, ASuccessorEndsTheOldLeadersConnectionBeforeItWrites) {
+  const auto old = NewLeader(1);
+  EXPECT_TRUE(Write(*old, Upsert(mapping_, 1, "a", "old")).ok());
+  old->leads = false;
+  const auto successor = NewLeader(2);
+  EXPECT_TRUE(Write(*successor, Delete(mapping_, 2, "a")).ok());
+
+  const Status late = Write(*old, Upsert(mapping_, 1, "a", "late"));
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().kind, ErrorKind::kUnknownOutcome) << Describe(late.error());
+  EXPECT_THAT(Names(), IsEmpty());
+  const Status again = Write(*old, Upsert(mapping_, 1, "a", "late"));
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().native_code, kFenced) << "a new connection asks whether it still leads";
+  EXPECT_EQ(again.error().kind, ErrorKind::kPermanent);
+  EXPECT_THAT(Names(), IsEmpty());
+  EXPECT_TRUE(Write(*successor, Upsert(mapping_, 3, "a", "new")).ok())
+      << "the old leader's last attempt ended its successor's connection";
+  EXPECT_EQ(successor->confirmed, 1);
+}
+
+TEST_F(RedisFenceTest, WhatTheServerHasReceivedAndNotCarriedOutIsEndedToo) {
+  const auto old = NewLeader(1);
+  EXPECT_TRUE(Write(*old, Upsert(mapping_, 1, "a", "old")).ok());
+  Do({"CLIENT", "PAUSE", "60000", "WRITE"});
+  auto late = std::async([&] { return Write(*old, Upsert(mapping_, 2, "a", "late")); });
+  const auto postponed = [this] {
+    return Do({"INFO", "clients"}).text.find("blocked_clients:0") == std::string::npos;
+  };
+  while (!postponed()) std::this_thread::yield();
+
+  const auto successor = NewLeader(2);
+  auto claimed =
+      std::async([&] { return successor->store->Prepare(successor->fence, {}, Soon()); });
+  const Status ended = late.get();
+  EXPECT_FALSE(ended.ok());
+  Do({"CLIENT", "UNPAUSE"});
+  EXPECT_TRUE(claimed.get().ok());
+  EXPECT_THAT(Get("doc:a"), HasSubstr("old"));
+}
+
+TEST_F(RedisFenceTest, ConnectionsOfOtherDatabasesStay) {
+  const auto one = NewLeader(1, "1/one");
+  const auto other = NewLeader(2, "1/other");
+  EXPECT_TRUE(Write(*one, Upsert(mapping_, 1, "a", "A")).ok());
+  EXPECT_TRUE(Write(*other, Upsert(mapping_, 2, "b", "B")).ok());
+  EXPECT_TRUE(Write(*one, Upsert(mapping_, 3, "a", "A")).ok());
+}
+
+TEST_F(RedisFenceTest, AnotherEpochOfTheSameProcessClaimsAnew) {
+  const auto leader = NewLeader(1);
+  EXPECT_TRUE(Write(*leader, Upsert(mapping_, 1, "a", "A")).ok());
+  EXPECT_TRUE(Write(*leader, Upsert(mapping_, 2, "a", "A")).ok());
+  EXPECT_EQ(leader->confirmed, 1);
+  leader->fence.epoch = 3;
+  EXPECT_TRUE(Write(*leader, Upsert(mapping_, 3, "a", "A")).ok());
+  EXPECT_EQ(leader->confirmed, 2);
+}
+
+TEST_F(RedisFenceTest, WithoutTheRightToEndConnectionsNothingIsWritten) {
+  const auto old = NewLeader(1);
+  EXPECT_TRUE(Write(*old, Upsert(mapping_, 1, "a", "old")).ok());
+  const std::string user = "apex-test-" + std::to_string(std::random_device{}());
+  Do({"ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", "-client|kill"});
+  const auto target = TargetOf(Address());
+  auto created = RedisStore::Create(
+      {.uri = "redis://" + user + ":secret@" + target.host + ":" + std::to_string(target.port),
+       .password = "",
+       .key_prefix = prefix_,
+       .channel = "c"});
+  ASSERT_TRUE(created.ok());
+  const Status examined = (*created)->Examine({}, Soon());
+  const auto successor = NewLeader(2);
+  successor->store = *std::move(created);
+  const Status written = Write(*successor, Upsert(mapping_, 2, "a", "new"));
+  for (const Status& status : {examined, written}) {
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status.error().native_code, "NOPERM");
+    EXPECT_EQ(status.error().kind, ErrorKind::kTransient);
+    EXPECT_THAT(status.error().message, HasSubstr("client|kill"));
+  }
+  EXPECT_THAT(Get("doc:a"), HasSubstr("old"));
+  Do({"ACL", "DELUSER", user});
 }
 
 }  // namespace

@@ -87,5 +87,54 @@ TEST(LeaseTest, TriesAgainWhileItLastsAndIsLostAfterwards) {
   EXPECT_GE(beats, 1);
 }
 
+TEST(LeaseTest, ConfirmsByAHeartbeatThatIsSentAfterTheQuestion) {
+  std::atomic<int> beats = 0;
+  std::promise<void> begun;
+  std::promise<void> go_on;
+  Loss loss;
+  Lease lease(
+      Deadline::Clock::now(), kLong,
+      [&](Deadline) {
+        if (++beats == 1) {
+          begun.set_value();
+          go_on.get_future().wait();
+        }
+        return Status();
+      },
+      loss.callback());
+  auto first = std::async([&] { return lease.Confirm(Deadline::After(kLong)); });
+  begun.get_future().wait();
+  auto second = std::async([&] { return lease.Confirm(Deadline::After(kLong)); });
+  // The one on its way may have been answered before the second question: it proves nothing to it.
+  go_on.set_value();
+  EXPECT_TRUE(first.get().ok());
+  EXPECT_TRUE(second.get().ok());
+  EXPECT_GE(beats, 1);
+  EXPECT_TRUE(lease.Confirm(Deadline::After(kLong)).ok());
+  EXPECT_GE(beats, 2);
+}
+
+TEST(LeaseTest, ConfirmsNothingOnceAnotherEpochLeads) {
+  Loss loss;
+  Lease lease(
+      Deadline::Clock::now(), kLong, [](Deadline) { return Status(Error(ErrorKind::kPermanent)); },
+      loss.callback());
+  for (int i = 0; i < 2; ++i) {
+    const Status confirmed = lease.Confirm(Deadline::After(kLong));
+    ASSERT_FALSE(confirmed.ok());
+    EXPECT_EQ(confirmed.error().native_code, kFenced);
+  }
+}
+
+TEST(LeaseTest, WaitsForAConfirmationUntilTheDeadline) {
+  Loss loss;
+  Lease lease(
+      Deadline::Clock::now(), kLong, [](Deadline) { return Status(Error(ErrorKind::kTransient)); },
+      loss.callback());
+  const Status confirmed = lease.Confirm(Deadline::After(kShort));
+  ASSERT_FALSE(confirmed.ok());
+  EXPECT_EQ(confirmed.error().kind, ErrorKind::kTransient);
+}
+
 }  // namespace
 }  // namespace apex::coordinator

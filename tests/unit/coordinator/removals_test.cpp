@@ -14,20 +14,15 @@ using testing::ElementsAre;
 using testing::IsEmpty;
 
 /// Says what it was asked for.
-class ToldStore : public CacheStore {
+class ToldStore : public TargetStore {
  public:
-  explicit ToldStore(Store store) : store_(store) {}
-
-  Store store() const override { return store_; }
+  Store store() const override { return Store::kQdrant; }
   Status Prepare(const Fence&, std::span<const MappingPtr>, Deadline) override { return {}; }
   Status Write(const Fence&, std::span<const RowWrite> rows, Deadline) override {
     return Say("write", rows.front().newest->row);
   }
   Status Undo(const Fence&, std::span<const RowUndo> rows, Deadline) override {
     return Say("undo", rows.front().row);
-  }
-  Status Evict(std::span<const RowWrite> rows, Deadline) override {
-    return Say("evict", rows.front().newest->row);
   }
   Status Ping(Deadline) override { return {}; }
 
@@ -36,19 +31,16 @@ class ToldStore : public CacheStore {
 
  private:
   Status Say(const std::string& what, const RowId& row) {
-    if (row.key == refuses) return StoreError{store_, "x", ErrorKind::kTransient, "x", "x", {}};
+    if (row.key == refuses)
+      return StoreError{Store::kQdrant, "x", ErrorKind::kTransient, "x", "x", {}};
     said.push_back(what + " " + row.key);
     return {};
   }
-
-  const Store store_;
 };
 
-RowWrite Change(const std::string& key, Operation op, CacheMode mode = CacheMode::kWrite) {
+RowWrite Change(const std::string& key, Operation op) {
   auto mapping = std::make_shared<TableMapping>();
   mapping->vector = VectorMapping{};
-  mapping->cache = CacheMapping{};
-  mapping->cache->mode = mode;
   auto change = std::make_shared<apex::Change>();
   change->op = op;
   change->mapping = std::move(mapping);
@@ -63,7 +55,7 @@ struct RemovalsTest : testing::Test {
   Status Repeat(Removals& removals) {
     return removals.Repeat(store, Fence{}, Deadline::After(milliseconds(1000)));
   }
-  ToldStore store{Store::kRedis};
+  ToldStore store;
 };
 
 constexpr milliseconds kLong{1'000'000};
@@ -76,16 +68,16 @@ TEST_F(RemovalsTest, RemembersNothingWhileNothingLateCanArrive) {
 }
 
 TEST_F(RemovalsTest, RepeatsWhatWasTakenAwayInOrder) {
-  Removals removals(Store::kRedis, kLong);
+  Removals removals(Store::kQdrant, kLong);
   removals.Doubt();
   EXPECT_FALSE(removals.due());
-  removals.Evicted({Change("a", Operation::kUpdate)});
+  removals.Written({Change("a", Operation::kDelete)});
   removals.Written({Change("kept", Operation::kUpdate)});
   removals.Undone({UndoOf("b")});
   removals.Written({Change("b", Operation::kDelete)});
   EXPECT_FALSE(removals.due()) << "something may still arrive";
   EXPECT_TRUE(Repeat(removals).ok());
-  EXPECT_THAT(store.said, ElementsAre("evict a", "undo b", "write b"));
+  EXPECT_THAT(store.said, ElementsAre("write a", "undo b", "write b"));
   EXPECT_TRUE(Repeat(removals).ok());
   EXPECT_THAT(store.said, testing::SizeIs(3)) << "once";
 }
@@ -96,32 +88,24 @@ TEST_F(RemovalsTest, IsNotDueWhenNothingWasRemoved) {
   EXPECT_FALSE(removals.due());
 }
 
-TEST_F(RemovalsTest, TakesARowWithoutEmbeddingForRemovedInQdrantAndLeavesNeo4jToItsFence) {
+TEST_F(RemovalsTest, TakesARowWithoutEmbeddingForRemovedAndLeavesTheOtherStoresToTheirFences) {
   Removals qdrant(Store::kQdrant, kLong);
   Removals neo4j(Store::kNeo4j, kLong);
-  qdrant.Doubt();
-  neo4j.Doubt();
+  Removals redis(Store::kRedis, kLong);
+  for (Removals* each : {&qdrant, &neo4j, &redis}) each->Doubt();
   RowWrite without_embedding = Change("a", Operation::kUpdate);
   auto change = std::make_shared<apex::Change>(*without_embedding.newest);
   change->embedding.reset();
   without_embedding.newest = change;
   qdrant.Written({without_embedding});
   neo4j.Written({Change("b", Operation::kDelete)});
-  EXPECT_TRUE(Repeat(qdrant).ok());
-  EXPECT_TRUE(Repeat(neo4j).ok());
+  redis.Written({Change("c", Operation::kDelete)});
+  for (Removals* each : {&qdrant, &neo4j, &redis}) EXPECT_TRUE(Repeat(*each).ok());
   EXPECT_THAT(store.said, ElementsAre("write a"));
 }
 
-TEST_F(RemovalsTest, LeavesEntriesAloneThatAreOnlyInvalidated) {
-  Removals removals(Store::kRedis, kLong);
-  removals.Doubt();
-  removals.Evicted({Change("a", Operation::kUpdate, CacheMode::kInvalidate)});
-  EXPECT_TRUE(Repeat(removals).ok());
-  EXPECT_THAT(store.said, IsEmpty());
-}
-
 TEST_F(RemovalsTest, KeepsWhatCouldNotBeRepeated) {
-  Removals removals(Store::kRedis, kLong);
+  Removals removals(Store::kQdrant, kLong);
   removals.Doubt();
   removals.Undone({UndoOf("a")});
   removals.Undone({UndoOf("b")});

@@ -51,7 +51,8 @@ class FakeStore : public CacheStore {
               Deadline /*deadline*/) override {
     return Rows();
   }
-  Status Evict(std::span<const RowWrite> /*rows*/, Deadline /*deadline*/) override {
+  Status Evict(const Fence& /*fence*/, std::span<const RowWrite> /*rows*/,
+               Deadline /*deadline*/) override {
     return Rows();
   }
   Status Ping(Deadline /*deadline*/) override {

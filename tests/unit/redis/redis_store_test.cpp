@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <regex>
 #include <thread>
 
 #include "stores/redis/error.h"
@@ -184,6 +185,44 @@ TEST(RedisStoreTest, GoesOnWithAScanPassThatItsDeadlineCutShort) {
   EXPECT_THAT(scans[1], HasSubstr("\r\n17\r\n"));
   EXPECT_THAT(scans[2], HasSubstr("\r\n17\r\n")) << "the page without an answer is asked for again";
   EXPECT_THAT(scans[3], HasSubstr("\r\n0\r\n")) << "a pass that ended starts anew";
+}
+
+TEST(RedisStoreTest, ANewConnectionEndsTheOneThatWasGivenUpBeforeAnythingElse) {
+  std::vector<std::string> said;
+  FakeServer server([&said](int fd) {
+    LoadScripts(fd);
+    char buffer[4096];
+    for (ssize_t got = 0; (got = recv(fd, buffer, sizeof buffer, 0)) > 0;) {
+      said.emplace_back(buffer, static_cast<size_t>(got));
+      const std::string& last = said.back();
+      if (last.find("SETNAME") != std::string::npos) {
+        // As Redis would list the first connection: its own name, then with an id.
+        std::smatch name;
+        std::regex_search(said.front(), name, std::regex("apex:[^\r]*"));
+        const std::string line = "id=7 addr=x name=" + name.str() + " age=1\n";
+        Answer(fd, "+OK\r\n$" + std::to_string(line.size()) + "\r\n" + line + "\r\n");
+      } else if (last.find("KILL") != std::string::npos) {
+        Answer(fd, ":1\r\n");
+      } else if (said.size() > 2) {
+        Answer(fd, "+PONG\r\n:0\r\n");
+      } else {
+        return;  // Cuts the first connection with its command under way.
+      }
+    }
+  });
+  auto store = StoreAt(server.uri());
+  const Fence fence{.pipeline = "default", .epoch = 4, .database = "d", .confirm = [](Deadline) {
+                      return Status();
+                    }};
+  EXPECT_FALSE(store->Prepare(fence, {}, Deadline::After(milliseconds(60000))).ok());
+  EXPECT_TRUE(store->Prepare(fence, {}, Deadline::After(milliseconds(60000))).ok());
+  store.reset();
+  ASSERT_EQ(said.size(), 5U);
+  EXPECT_THAT(said[0], HasSubstr(":4:1\r\n"));
+  EXPECT_THAT(said[1], HasSubstr("PING"));
+  EXPECT_THAT(said[2], HasSubstr(":4:2\r\n"));
+  EXPECT_THAT(said[3], AllOf(HasSubstr("KILL"), HasSubstr("\r\n7\r\n")));
+  EXPECT_THAT(said[4], HasSubstr("PING"));
 }
 
 TEST(RedisStoreTest, PrepareSaysWhichTemplateIsAtFaultBeforeAnythingIsSent) {

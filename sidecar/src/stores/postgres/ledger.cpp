@@ -95,8 +95,8 @@ Ledger::Ledger(LedgerOptions options)
 Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   Result<Rows> rows = session_.Query(
       "lead",
-      "SELECT epoch, another_history, settled, handed_out, system_identifier FROM apex.lead($1, "
-      "$2, $3)",
+      "SELECT epoch, another_history, settled, handed_out, system_identifier, current_database() "
+      "FROM apex.lead($1, $2, $3)",
       {options_.pipeline, options_.leader, std::to_string(options_.lease_ms)}, deadline);
   if (!rows.ok()) return rows.error();
   if (rows->IsNull(0, 0)) return std::optional<Leadership>();
@@ -105,6 +105,7 @@ Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   leadership.epoch = rows->Int(0, 0);
   leadership.another_history = rows->Bool(0, 1);
   leadership.system_identifier = std::to_string(static_cast<uint64_t>(rows->Int(0, 4)));
+  leadership.database = rows->Text(0, 5);
   epoch_ = leadership.epoch;
   next_.reset();
   reader_ = rows->IsNull(0, 3) ? BatchReader() : BatchReader(rows->Int(0, 2), rows->Int(0, 3));
@@ -211,18 +212,18 @@ Result<Piece> Ledger::Read(PieceSize size, Deadline deadline) {
       "SELECT " + std::string(kChangeColumns) + " FROM apex.read_piece($1, $2, $3, $4, $5, $6)";
   Session::Parameter window_end;
   if (reader_.window_end()) window_end = std::to_string(*reader_.window_end());
-  Result<PieceChanges> read = ReadChanges(
-      sql,
-      {options_.pipeline, epoch(), std::to_string(reader_.after()), std::to_string(size.rows_max),
-       window_end, std::to_string(size.bytes_max)},
-      deadline);
+  Result<PieceChanges> read =
+      ReadChanges(sql,
+                  {options_.pipeline, epoch(), std::to_string(reader_.after()),
+                   std::to_string(size.rows_max), window_end, std::to_string(size.bytes_max)},
+                  deadline);
   if (!read.ok()) return read.error();
   return reader_.Accept(std::move(*read));
 }
 
 Result<Piece> Ledger::ReadAhead(PieceSize size, Deadline deadline) {
-  static const std::string sql = "SELECT " + std::string(kChangeColumns) +
-                                 " FROM apex.read_ahead($1, $2, $3, $4, $5, $6, $7)";
+  static const std::string sql =
+      "SELECT " + std::string(kChangeColumns) + " FROM apex.read_ahead($1, $2, $3, $4, $5, $6, $7)";
   const std::string rows_max = std::to_string(size.rows_max);
   next_.reset();
   Result<Rows> found = session_.Query(

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "stores/redis/claim.h"
 #include "stores/redis/error.h"
 
 namespace apex::redis {
@@ -135,6 +136,15 @@ Connection::Connection(Target target, std::vector<std::string> scripts)
 
 Connection::~Connection() = default;
 
+void Connection::Claim(const Fence& fence) {
+  if (!fence.confirm) return;
+  const bool known = fence_ && fence_->epoch == fence.epoch && fence_->pipeline == fence.pipeline &&
+                     fence_->database == fence.database;
+  if (known) return;
+  fence_ = fence;
+  context_.reset();
+}
+
 Result<std::vector<Reply>> Connection::Run(std::string_view operation, const Commands& commands,
                                            Deadline deadline) {
   Result<std::vector<Reply>> result = RunOnce(operation, commands, deadline);
@@ -202,12 +212,13 @@ Status Connection::Connect(std::string_view operation, Deadline deadline) {
 
   context_ = std::move(context);
   Status ready = Handshake(operation, deadline);
+  if (ready.ok() && fence_) ready = EndOlderClaims(operation, deadline);
   if (ready.ok()) return ready;
   // No row has been sent yet, so whatever went wrong here is the server's condition and not a row's
   // fault.
   context_.reset();
   StoreError error = ready.error();
-  error.kind = ErrorKind::kTransient;
+  if (error.native_code != kFenced) error.kind = ErrorKind::kTransient;
   return error;
 }
 
@@ -233,6 +244,34 @@ Status Connection::Handshake(std::string_view operation, Deadline deadline) {
     if (refused) return ReplyError(operation, *refused);
   }
   return {};
+}
+
+// The order is the proof. The name is there before the epoch is confirmed, and a successor raises
+// the epoch before it looks for names: either it finds this connection and ends it, or the
+// confirmation fails.
+Status Connection::EndOlderClaims(std::string_view operation, Deadline deadline) {
+  const std::string name = ClaimName(*fence_, ++claims_);
+  const auto listed = RunHere(
+      operation, {{"CLIENT", "SETNAME", name}, {"CLIENT", "LIST", "TYPE", "normal"}}, deadline);
+  if (!listed.ok()) return listed.error();
+  Commands kills;
+  for (const std::string& id : OlderClaims(listed->back().text, *fence_, claims_))
+    kills.Add({"CLIENT", "KILL", "ID", id});
+  if (!kills.empty()) {
+    if (const auto killed = RunHere(operation, kills, deadline); !killed.ok())
+      return killed.error();
+  }
+  return fence_->confirm(deadline);
+}
+
+Result<std::vector<Reply>> Connection::RunHere(std::string_view operation, const Commands& commands,
+                                               Deadline deadline) {
+  std::vector<Reply> replies;
+  std::optional<std::string> refused;
+  Status ran = RunWindow(operation, commands, 0, commands.size(), deadline, replies, refused);
+  if (!ran.ok()) return ran.error();
+  if (refused) return ReplyError(operation, *refused);
+  return replies;
 }
 
 }  // namespace apex::redis

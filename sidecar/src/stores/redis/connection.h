@@ -14,6 +14,7 @@
 
 #include "core/deadline.h"
 #include "core/result.h"
+#include "core/target_store.h"
 #include "stores/redis/commands.h"
 
 namespace apex::redis {
@@ -44,6 +45,11 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
+  /// From now on this connection writes for the leader of `fence`: before anything else is sent,
+  /// the connections with an older claim are ended on the server, and the epoch is confirmed. A
+  /// fence that confirms nothing claims nothing.
+  void Claim(const Fence& fence);
+
   /// Sends all commands, pipelined within named bounds, and returns their replies in order. When a
   /// command is refused the others are carried out all the same and the error is one of those
   /// refusals, a condition of the server before a fault of the command. When the connection fails
@@ -60,6 +66,12 @@ class Connection {
 
   Status Connect(std::string_view operation, Deadline deadline);
   Status Handshake(std::string_view operation, Deadline deadline);
+  /// Afterwards nothing that an earlier leader sent, or that was given up on an earlier connection,
+  /// can arrive any more, and it is certain that this epoch has not ended before that.
+  Status EndOlderClaims(std::string_view operation, Deadline deadline);
+  /// On the connection there is; one window.
+  Result<std::vector<Reply>> RunHere(std::string_view operation, const Commands& commands,
+                                     Deadline deadline);
   Result<std::vector<Reply>> RunOnce(std::string_view operation, const Commands& commands,
                                      Deadline deadline);
   /// Carries out the commands from `first` up to `end`, appends their replies and keeps the most
@@ -71,6 +83,8 @@ class Connection {
   Target target_;
   std::vector<std::string> scripts_;
   std::vector<std::string> digests_;
+  std::optional<Fence> fence_;
+  int64_t claims_ = 0;  ///< Made so far: the number of the newest.
   std::unique_ptr<Context> context_;
 };
 

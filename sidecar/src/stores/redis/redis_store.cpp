@@ -113,17 +113,31 @@ Status RedisStore::Ping(Deadline deadline) {
 
 // Removing a key that never exists is a write: it shows a replica and a missing right before the
 // first row does.
-Status RedisStore::Prepare(const Fence&, std::span<const MappingPtr> mappings, Deadline deadline) {
-  for (const MappingPtr& mapping : mappings) {
-    if (!mapping->cache) continue;
-    if (auto plan = PlanOf(mapping); !plan.ok()) return plan.error();
-  }
+Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
+                           Deadline deadline) {
+  connection_.Claim(fence);
+  if (Status planned = Plan(mappings); !planned.ok()) return planned;
   const std::string probe = options_.key_prefix + "_apex_probe";
   const auto replies = connection_.Run("prepare", {{"PING"}, {"UNLINK", probe}}, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
-Status RedisStore::Evict(std::span<const RowWrite> rows, Deadline deadline) {
+// No client has the last of all ids, so that ending it only shows whether it would be allowed.
+Status RedisStore::Examine(std::span<const MappingPtr> mappings, Deadline deadline) {
+  if (Status planned = Plan(mappings); !planned.ok()) return planned;
+  const std::string probe = options_.key_prefix + "_apex_probe";
+  const auto replies = connection_.Run("ping",
+                                       {{"PING"},
+                                        {"UNLINK", probe},
+                                        {"CLIENT", "SETNAME", "apex:doctor"},
+                                        {"CLIENT", "LIST", "TYPE", "normal"},
+                                        {"CLIENT", "KILL", "ID", "9223372036854775807"}},
+                                       deadline);
+  return replies.ok() ? Status() : Status(replies.error());
+}
+
+Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
+  connection_.Claim(fence);
   std::vector<std::string> entries;
   for (const RowWrite& row : rows) {
     Status gathered =
@@ -142,7 +156,8 @@ Status RedisStore::Evict(std::span<const RowWrite> rows, Deadline deadline) {
   return replies.ok() ? Status() : Status(replies.error());
 }
 
-Status RedisStore::Write(const Fence&, std::span<const RowWrite> rows, Deadline deadline) {
+Status RedisStore::Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
+  connection_.Claim(fence);
   Work work;
   for (const RowWrite& row : rows) {
     if (Status gathered = GatherWrite(row, work); !gathered.ok()) return gathered;
@@ -150,12 +165,21 @@ Status RedisStore::Write(const Fence&, std::span<const RowWrite> rows, Deadline 
   return Carry("write", std::move(work), deadline);
 }
 
-Status RedisStore::Undo(const Fence&, std::span<const RowUndo> rows, Deadline deadline) {
+Status RedisStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) {
+  connection_.Claim(fence);
   Work work;
   for (const RowUndo& row : rows) {
     if (Status gathered = GatherUndo(row, work); !gathered.ok()) return gathered;
   }
   return Carry("undo", std::move(work), deadline);
+}
+
+Status RedisStore::Plan(std::span<const MappingPtr> mappings) {
+  for (const MappingPtr& mapping : mappings) {
+    if (!mapping->cache) continue;
+    if (auto plan = PlanOf(mapping); !plan.ok()) return plan.error();
+  }
+  return {};
 }
 
 Result<const CachePlan*> RedisStore::PlanOf(const MappingPtr& mapping) {

@@ -1,8 +1,8 @@
 // The cache: rows' entries, keys and patterns that depend on rows, and the events that tell
 // subscribers.
 //
-// A TargetStore as core/target_store.h has it, used by one thread. Redis has no fence: a value
-// carries its version and a script compares.
+// A TargetStore as core/target_store.h has it, used by one thread. A value carries its version and
+// a script compares; the connections of an earlier leader are ended (claim.h).
 #pragma once
 
 #include <initializer_list>
@@ -41,12 +41,13 @@ class RedisStore : public CacheStore {
   Store store() const override { return Store::kRedis; }
   Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
                  Deadline deadline) override;
-  Status Evict(std::span<const RowWrite> rows, Deadline deadline) override;
+  Status Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
   /// Entries and keys first, then patterns, then events: a subscriber that reads at once finds
   /// nothing stale. Nothing is sent when a row cannot be encoded.
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
+  Status Examine(std::span<const MappingPtr> mappings, Deadline deadline) override;
 
  private:
   /// What one call has gathered for Redis before anything is sent.
@@ -54,6 +55,8 @@ class RedisStore : public CacheStore {
 
   RedisStore(RedisOptions options, Target target);
 
+  /// Compiles every mapping's plan.
+  Status Plan(std::span<const MappingPtr> mappings);
   Result<const CachePlan*> PlanOf(const MappingPtr& mapping);
   Status GatherWrite(const RowWrite& row, Work& work);
   Status GatherUndo(const RowUndo& row, Work& work);
