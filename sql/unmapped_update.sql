@@ -49,6 +49,17 @@ SELECT * FROM news();
 SELECT fired('UPDATE item SET stock = 5 WHERE id = 1');
 SELECT * FROM news();
 
+-- What else a statement writes has its generated columns, too
+WITH new AS (INSERT INTO item (id, name, stock) VALUES (50, 'inserted', 4) RETURNING id) UPDATE author SET age = 31 FROM new WHERE author.id = 1;
+WITH met AS (INSERT INTO item (id, name, stock) VALUES (50, 'met', 6), (51, 'inserted', 7)
+               ON CONFLICT (id) DO UPDATE SET name = excluded.name RETURNING item.id) UPDATE author SET age = 32 FROM met WHERE author.id = 1;
+WITH met AS (INSERT INTO item (id, name, stock) VALUES (50, 'met', 9), (52, 'inserted', 8)
+               ON CONFLICT (id) DO UPDATE SET stock = excluded.stock RETURNING item.id) UPDATE author SET age = 33 FROM met WHERE author.id = 1;
+SELECT id, stock, twice FROM item WHERE id >= 50 ORDER BY id;
+SELECT * FROM news();
+DELETE FROM item WHERE id >= 50;
+SELECT count(*) FROM news();
+
 -- Prepared, in a function, through a view, in a writing CTE, with a subquery
 PREPARE see AS UPDATE item SET views = views + $1;
 EXECUTE see(1);

@@ -74,12 +74,13 @@ void LookAt(ResultRelInfo* target, EState* state) {
   LeaveOutCapture(triggers);
 }
 
+// Only what the statement itself updates: asking for the columns prepares a table for updates, and
+// its WITH may insert into another. Another extension may carry out an UPDATE in a way of its own.
 void LookAtTargets(const QueryDesc* query, int flags) {
   if (query->operation != CMD_UPDATE || (flags & EXEC_FLAG_EXPLAIN_ONLY) != 0) return;
-  ListCell* cell;
-  foreach (cell, query->estate->es_opened_result_relations) {
-    LookAt(static_cast<ResultRelInfo*>(lfirst(cell)), query->estate);
-  }
+  if (!IsA(query->planstate, ModifyTableState)) return;
+  const auto* update = reinterpret_cast<const ModifyTableState*>(query->planstate);
+  for (int i = 0; i < update->mt_nrels; i++) LookAt(&update->resultRelInfo[i], query->estate);
 }
 
 extern "C" void StartExecutor(QueryDesc* query, int flags) {
