@@ -204,6 +204,29 @@ TEST_F(Neo4jStoreTest, MovesTheRelationshipAndDropsTheUnusedStubWhenAForeignKeyC
   EXPECT_EQ(Documents(), "[d, null, 12]");
 }
 
+TEST_F(Neo4jStoreTest, MovesManyRelationshipsOfTheSameStubsInOneTransaction) {
+  const auto written_by = [this](int64_t first_seq, std::vector<std::string> authors) {
+    std::vector<RowWrite> rows;
+    const std::string ids = "def";
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const std::string id(1, ids[i]);
+      rows.push_back(
+          Upsert(document_, fmt::format(R"(["{}"])", id), first_seq + static_cast<int64_t>(i),
+                 fmt::format(R"({{"id": "{}", "title": "T", "author_id": {}}})", id, authors[i])));
+    }
+    Write(rows);
+  };
+  written_by(10, {"7", "7", "8"});
+  EXPECT_EQ(Links(), "[d, 7, 10]\n[e, 7, 11]\n[f, 8, 12]");
+  written_by(20, {"8", "8", "7"});
+  EXPECT_EQ(Links(), "[d, 8, 20]\n[e, 8, 21]\n[f, 7, 22]");
+  EXPECT_EQ(Authors(), "[7, null, null]\n[8, null, null]");
+  written_by(30, {"9", "9", "9"});
+  EXPECT_EQ(Authors(), "[9, null, null]");
+  written_by(40, {"null", "null", "null"});
+  EXPECT_EQ(Links() + Authors(), "");
+}
+
 TEST_F(Neo4jStoreTest, KeepsAFilledNodeThatNothingPointsAtAnyMore) {
   Write({Upsert(author_, "[7]", 9, R"({"id": 7, "name": "Ada"})"),
          Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})")});

@@ -57,9 +57,13 @@ TEST(CypherTest, MakesForeignKeysOfOneTypeAndLabelTrueTogether) {
 
 TEST(CypherTest, LeavesRelationshipsOfOthersAndStubsThatCarryMoreThanTheirKey) {
   const RelationGroup group{"BY", "Author", {"a", "b"}, {{"x", "y"}}};
-  const std::string cypher = PruneRelations("Document", {"id"}, group);
-  EXPECT_THAT(cypher, HasSubstr("r._apex_seq IS NOT NULL AND NOT [m.`a`, m.`b`] IN row.t"));
-  EXPECT_THAT(cypher, HasSubstr("x._apex_seq IS NULL AND size(keys(x)) = 2 AND NOT (x)--()"));
+  const std::string relate = RelateNodes("Document", {"id"}, group);
+  EXPECT_THAT(relate, HasSubstr("r._apex_seq IS NOT NULL AND NOT [m.`a`, m.`b`] IN row.t"));
+  EXPECT_THAT(relate, HasSubstr("MERGE (m:`Author` {`a`: target[0], `b`: target[1]})"));
+  const std::string prune = PruneRelations("Document", {"id"}, group);
+  EXPECT_THAT(prune, HasSubstr("r._apex_seq IS NOT NULL"));
+  for (const std::string& cypher : {relate, prune})
+    EXPECT_THAT(cypher, HasSubstr("x._apex_seq IS NULL AND size(keys(x)) = 2 AND NOT (x)--()"));
 }
 
 TEST(CypherTest, FindsAJoinRowByItsOwnKey) {

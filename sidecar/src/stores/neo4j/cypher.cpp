@@ -10,12 +10,17 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-/// {`a`: row.k[0], `b`: row.k[1]}
-std::string Pattern(const Names& key, std::string_view values) {
+/// {`a`: list[0], `b`: list[1]}
+std::string PatternOf(const Names& key, std::string_view list) {
   Names members;
   for (size_t i = 0; i < key.size(); ++i)
-    members.push_back(fmt::format("{}: row.{}[{}]", Quote(key[i]), values, i));
+    members.push_back(fmt::format("{}: {}[{}]", Quote(key[i]), list, i));
   return fmt::format("{{{}}}", fmt::join(members, ", "));
+}
+
+/// {`a`: row.k[0], `b`: row.k[1]}
+std::string Pattern(const Names& key, std::string_view member) {
+  return PatternOf(key, fmt::format("row.{}", member));
 }
 
 /// [n.`a`, n.`b`]
@@ -122,21 +127,35 @@ std::string PruneRelations(const std::string& label, const Names& key, const Rel
   return fmt::format(
       "UNWIND $rows AS row\n"
       "OPTIONAL MATCH (n:{} {}) WHERE n._apex_seq = row.s\n"
-      "OPTIONAL MATCH (n)-[r:{}]->(m:{}) WHERE r._apex_seq IS NOT NULL AND NOT {} IN row.t\n"
+      "OPTIONAL MATCH (n)-[r:{}]->(m:{}) WHERE r._apex_seq IS NOT NULL\n"
       "DELETE r\n"
       "WITH count(DISTINCT row.k) AS rows, collect(m) AS old\n"
       "FOREACH (m IN {} | DELETE m)\n"
       "RETURN rows",
-      Quote(label), Pattern(key, "k"), Quote(group.type), Quote(group.label), KeyOf("m", group.key),
+      Quote(label), Pattern(key, "k"), Quote(group.type), Quote(group.label),
       UnusedStubs("old", group.key.size()));
 }
 
-std::string LinkRelations(const std::string& label, const Names& key, const RelationGroup& group) {
+std::string RelateNodes(const std::string& label, const Names& key, const RelationGroup& group) {
+  const std::string stale = fmt::format(
+      "[(n)-[r:{}]->(m:{}) WHERE n._apex_seq = row.s AND r._apex_seq IS NOT NULL AND NOT {} IN "
+      "row.t | [r, m]]",
+      Quote(group.type), Quote(group.label), KeyOf("m", group.key));
   const std::string link =
       fmt::format("MERGE (m:{} {}) MERGE (n)-[r:{}]->(m) SET r._apex_seq = row.s",
-                  Quote(group.label), Pattern(group.key, "t"), Quote(group.type));
-  return fmt::format("UNWIND $rows AS row\nMATCH (n:{} {})\n", Quote(label), Pattern(key, "k")) +
-         When("n._apex_seq = row.s", link) + "RETURN count(*) AS rows";
+                  Quote(group.label), PatternOf(group.key, "target"), Quote(group.type));
+  return fmt::format(
+      "UNWIND $rows AS row\n"
+      "MATCH (n:{} {})\n"
+      "WITH row, n, {} AS stale\n"
+      "FOREACH (x IN stale | FOREACH (r IN [x[0]] | DELETE r))\n"
+      "FOREACH (target IN CASE WHEN n._apex_seq = row.s THEN row.t ELSE [] END | {})\n"
+      "WITH stale\n"
+      "UNWIND range(0, CASE size(stale) WHEN 0 THEN 0 ELSE size(stale) - 1 END) AS i\n"
+      "WITH sum(CASE i WHEN 0 THEN 1 ELSE 0 END) AS rows, collect(stale[i][1]) AS old\n"
+      "FOREACH (m IN {} | DELETE m)\n"
+      "RETURN rows",
+      Quote(label), Pattern(key, "k"), stale, link, UnusedStubs("old", group.key.size()));
 }
 
 std::string UnlinkEdges(const EdgeMapping& edge, const Names& key) {

@@ -4,7 +4,8 @@
 // whose members are
 //   k  the row's key values            a, b  versions it may replace: those above a, up to b
 //   s  the version it leaves behind    p     mapped properties, nulls included
-//   f, t  key values of the node a relationship comes from and goes to
+//   f, t  key values of the node a relationship comes from and goes to; of RelateNodes a list
+//         of them
 // and returns how many rows it went through, which must be how many were sent (rule E11). Rows of
 // one statement have distinct keys. Pure functions.
 //
@@ -45,14 +46,14 @@ std::string ClearNodes(const std::string& label, const std::vector<std::string>&
 /// Rows of k, s: what ClearNodes marked is deleted, or stays as a stub where relationships point at
 /// it.
 std::string EraseNodes(const std::string& label, const std::vector<std::string>& key);
-/// Rows of k, s, t (a list of keys): takes away relationships to other nodes than those of t, of
-/// nodes at version s.
+/// Rows of k, s: takes away every relationship of nodes at version s, which ClearNodes marked.
 std::string PruneRelations(const std::string& label, const std::vector<std::string>& key,
                            const RelationGroup& group);
-/// Rows of k, s, t (one key): a relationship to t, made a stub where it is missing, for nodes at
-/// version s.
-std::string LinkRelations(const std::string& label, const std::vector<std::string>& key,
-                          const RelationGroup& group);
+/// Rows of k, s, t (a list of keys): the relationships of nodes at version s lead to the nodes of
+/// t, made stubs where they are missing, and to no others. Of nodes that are there: UpsertNodes ran
+/// before. One statement for both, since finding a node is what most of a relationship costs.
+std::string RelateNodes(const std::string& label, const std::vector<std::string>& key,
+                        const RelationGroup& group);
 
 /// Rows of k, a, b, f, t: takes away a join row's relationship unless it goes from f to t already.
 std::string UnlinkEdges(const EdgeMapping& edge, const std::vector<std::string>& key);

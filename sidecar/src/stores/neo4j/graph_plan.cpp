@@ -112,7 +112,7 @@ std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping) {
     node.erase = EraseNodes(table.node->label, key);
     for (const RelationGroup& group : GroupRelations(*table.node)) {
       RelationPlan relation{PruneRelations(table.node->label, key, group),
-                            LinkRelations(table.node->label, key, group),
+                            RelateNodes(table.node->label, key, group),
                             {}};
       for (const Names& columns : group.foreign_keys)
         relation.foreign_keys.push_back(WantAll(*plan, columns));
@@ -167,23 +167,16 @@ void TransactionBuilder::AddNode(const RowTask& task, const EncodedImage& key,
   if (image != nullptr) WriteProperties(bytes, *task.plan, *image);
 
   for (const RelationPlan& relation : node.relations) {
+    Writer row(image == nullptr ? NextRow(Phase::kPrune, relation.prune)
+                                : NextRow(Phase::kRelate, relation.relate));
+    row.MapHeader(image == nullptr ? 2 : 3);
+    WriteKey(row, *task.plan, key);
+    WriteInt(row, "s", task.version);
+    if (image == nullptr) continue;
     const std::vector<std::string> targets = Targets(relation, image);
-    Writer prune(NextRow(Phase::kPrune, relation.prune));
-    prune.MapHeader(3);
-    WriteKey(prune, *task.plan, key);
-    WriteInt(prune, "s", task.version);
-    prune.String("t");
-    prune.ListHeader(targets.size());
-    for (const std::string& target : targets) prune.Raw(target);
-
-    for (const std::string& target : targets) {
-      Writer link(NextRow(Phase::kLink, relation.link));
-      link.MapHeader(3);
-      WriteKey(link, *task.plan, key);
-      WriteInt(link, "s", task.version);
-      link.String("t");
-      link.Raw(target);
-    }
+    row.String("t");
+    row.ListHeader(targets.size());
+    for (const std::string& target : targets) row.Raw(target);
   }
   if (image != nullptr) return;
   Writer erase(NextRow(Phase::kErase, node.erase));

@@ -34,8 +34,8 @@ struct Property {
 };
 
 struct RelationPlan {
-  std::string prune;
-  std::string link;
+  std::string prune;                              ///< Of a row that is gone.
+  std::string relate;                             ///< Of one that is there.
   std::vector<std::vector<size_t>> foreign_keys;  ///< Places among the wanted columns.
 };
 
@@ -91,7 +91,7 @@ class TransactionBuilder {
   void Finish(std::vector<Statement>& statements);
 
  private:
-  enum class Phase { kNodes, kPrune, kLink, kUnlink, kEdges, kErase };
+  enum class Phase { kNodes, kPrune, kRelate, kUnlink, kEdges, kErase };
 
   /// One statement's rows, in as many parts as its bounds ask for.
   struct Rows {
@@ -115,7 +115,7 @@ class TransactionBuilder {
 };
 
 /// Encodes the parameters of the pipeline's own statements.
-std::string PipelineParameters(
-    std::string_view name, std::initializer_list<std::pair<std::string_view, int64_t>> numbers);
+std::string PipelineParameters(std::string_view name,
+                               std::initializer_list<std::pair<std::string_view, int64_t>> numbers);
 
 }  // namespace apex::neo4j
