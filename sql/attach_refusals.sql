@@ -150,13 +150,10 @@ SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), aggregate => 'n
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), aggregate => 'unattached_id')$$);
 SELECT * FROM refusal($$SELECT apex.attach('t', apex.graph('T'), aggregate => 'elsewhere_id')$$);
 
--- Detaching, and TRUNCATE.
+-- Detaching.
 SELECT * FROM refusal($$SELECT apex.detach('t')$$);
 SELECT * FROM refusal($$SELECT apex.detach('target', purge => NULL)$$);
 SELECT * FROM refusal($$SELECT apex.detach('target')$$);
-SELECT * FROM refusal($$TRUNCATE collected$$);
-SELECT apex.attach('parted', apex.graph('Parted'));
-SELECT state, message FROM refusal($$TRUNCATE part$$);
 
 -- Nothing was changed.
 SELECT count(*) FROM pg_trigger WHERE tgrelid = 't'::regclass AND NOT tgisinternal;

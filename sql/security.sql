@@ -205,7 +205,7 @@ SELECT tried(statement) FROM (VALUES
   ('CREATE TRIGGER x BEFORE TRUNCATE ON mine EXECUTE FUNCTION apex.refuse_truncate()'),
   ('ALTER FUNCTION apex.capture() OWNER TO regress_apex_mallory'), ('CREATE OR REPLACE FUNCTION apex.capture() RETURNS trigger LANGUAGE plpgsql AS ''BEGIN RETURN NULL; END'''),
   ('CREATE FUNCTION apex.mine() RETURNS int LANGUAGE sql AS ''SELECT 1'''), ('ALTER EVENT TRIGGER apex_follow_renames DISABLE'),
-  ('SELECT apex.follow_partitions()'), ('SELECT apex.guard_truncate(''secret'')'), ('SELECT apex.unguard_truncate(''secret'')'),
+  ('SELECT apex.follow_partitions()'), ('SELECT apex.follow_truncate(''secret'')'), ('SELECT apex.unfollow_truncate(''secret'')'),
   -- Somebody else's table
   ('SELECT apex.attach(''secret'', apex.graph(''Mine''))'), ('SELECT apex.detach(''secret'')'), ('SELECT apex.detach_table(''secret'', false)'),
   ('ALTER TABLE secret DISABLE TRIGGER apex_capture'), ('DROP TABLE secret'), ('ALTER TABLE secret RENAME word TO w'),

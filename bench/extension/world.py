@@ -70,7 +70,7 @@ class World:
         """Takes away what the last measurement wrote, and writes out what it left to the checkpointer."""
         with self.session.transaction():
             for table in ("attached", "pulse"):
-                self.session.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")  # TRUNCATE of an attached table is refused
+                self.session.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")  # TRUNCATE would be captured
             slots = ", ".join(self._outbox_tables())
             self.session.execute(f"TRUNCATE plain, handmade, notifying, handmade_outbox, attached, pulse, {slots}")
             for table in ("attached", "pulse"):

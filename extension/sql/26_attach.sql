@@ -183,10 +183,10 @@ BEGIN
   EXECUTE format('CREATE TRIGGER apex_capture AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION apex.capture()', relation);
   -- ALWAYS: what logical replication applies here is a committed change like any other.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER apex_capture', relation);
-  PERFORM apex.guard_truncate(relation);
+  PERFORM apex.follow_truncate(relation);
 END
 $$;
-COMMENT ON FUNCTION apex.create_triggers(regclass) IS 'Creates apex_capture and apex_truncate, the latter on each partition, too';
+COMMENT ON FUNCTION apex.create_triggers(regclass) IS 'Creates apex_capture and the triggers of TRUNCATE, the latter on each partition, too';
 
 CREATE FUNCTION apex.count_rows(relation regclass) RETURNS bigint
   LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'apex_count_rows';
@@ -339,7 +339,7 @@ BEGIN
   FOR capture IN SELECT t.tgname FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgfoid = 'apex.capture()'::regprocedure LOOP
     EXECUTE format('DROP TRIGGER %I ON %s', capture, relation);
   END LOOP;
-  PERFORM apex.unguard_truncate(relation);
+  PERFORM apex.unfollow_truncate(relation);
 END
 $$;
 COMMENT ON FUNCTION apex.detach_table(regclass, boolean) IS 'What apex.detach does once it has checked that the caller owns the table';

@@ -72,8 +72,8 @@ COMMENT ON COLUMN apex.event.xid IS 'The top-level transaction';
 COMMENT ON COLUMN apex.event.command IS 'Command inside the transaction; a row''s events of one transaction are ordered by (command, seq)';
 COMMENT ON COLUMN apex.event.relation IS 'The attached table; of a partitioned table the parent';
 COMMENT ON COLUMN apex.event.mapping IS 'apex.mapping.id that the event was captured under';
-COMMENT ON COLUMN apex.event.op IS 'I insert, U update, D delete, R refresh (a full image drawn later)';
-COMMENT ON COLUMN apex.event.key IS 'Array of the primary key''s values in key order: integers as numbers, everything else as text';
+COMMENT ON COLUMN apex.event.op IS 'I insert, U update, D delete, R refresh (a full image drawn later), T truncate (the whole table)';
+COMMENT ON COLUMN apex.event.key IS 'Array of the primary key''s values in key order: integers as numbers, everything else as text; empty for T';
 COMMENT ON COLUMN apex.event.aggregate_relation IS 'Table of the aggregate''s row; NULL: the row is its own aggregate';
 COMMENT ON COLUMN apex.event.aggregate_key IS 'Key of the aggregate''s row';
 COMMENT ON COLUMN apex.event.before IS 'Mapped and key columns before the change, without the embedding; NULL for I and R';
@@ -104,17 +104,22 @@ COMMENT ON FUNCTION apex.capture() IS
 -- Whoever adds a partition to an attached table, or restores a table, makes this trigger. By itself it does nothing.
 GRANT EXECUTE ON FUNCTION apex.capture() TO PUBLIC;
 
+CREATE FUNCTION apex.capture_truncate() RETURNS trigger
+  LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'apex_capture_truncate';
+COMMENT ON FUNCTION apex.capture_truncate() IS
+  'Statement trigger of attached tables and their partitions, created by apex.attach: captures TRUNCATE. It finds its mapping as apex.capture does.';
+
+-- A dump of a table that was attached under version 1.0 makes a trigger of this function.
 CREATE FUNCTION apex.refuse_truncate() RETURNS trigger
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   RAISE EXCEPTION 'cannot truncate attached table %', format('%I.%I', TG_TABLE_SCHEMA, TG_TABLE_NAME)
-    USING ERRCODE = 'feature_not_supported',
-          DETAIL = 'TRUNCATE tells no trigger which rows it removed, and version 1.0 does not carry it to the stores.',
-          HINT = 'Use DELETE, or apex.detach the table first.';
+    USING ERRCODE = 'feature_not_supported', DETAIL = 'Its trigger is that of apex_saga 1.0, which did not carry TRUNCATE to the stores.',
+          HINT = 'Call apex.detach and apex.attach for the table, which makes the triggers of this version.';
 END
 $$;
-COMMENT ON FUNCTION apex.refuse_truncate() IS 'Statement trigger of attached tables: TRUNCATE is an error (0A000)';
+COMMENT ON FUNCTION apex.refuse_truncate() IS 'Statement trigger of tables that were attached by version 1.0: TRUNCATE is an error (0A000)';
 REVOKE ALL ON FUNCTION apex.refuse_truncate() FROM PUBLIC;
 
 CREATE FUNCTION apex.outbox_slot() RETURNS int

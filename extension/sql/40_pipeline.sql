@@ -569,13 +569,13 @@ BEGIN
 
   IF jsonb_array_length(superseded) > 0 THEN
     DELETE FROM apex.saga_row r USING jsonb_to_recordset(superseded) AS newer(relation oid, key jsonb, seq bigint)
-     WHERE r.relation = newer.relation::regclass AND r.key = newer.key AND r.failed_seq < newer.seq;
+     WHERE r.relation = newer.relation::regclass AND newer.key IN (r.key, '[]') AND r.failed_seq < newer.seq;
     PERFORM apex.delete_empty_sagas(p.name);
   END IF;
 END
 $$;
 COMMENT ON FUNCTION apex.checkpoint(text, bigint, bigint, jsonb, boolean) IS
-  'Everything of the open batch up to settled is settled; with close the whole batch is, and the cursor moves past it. superseded: parked rows, as {relation, key, seq}, that a later change has carried forward. Repeating it does nothing.';
+  'Everything of the open batch up to settled is settled; with close the whole batch is, and the cursor moves past it. superseded: parked rows, as {relation, key, seq}, that a later change has carried forward; with an empty key those of a whole table, which was truncated. Repeating it does nothing.';
 
 -- ---- Failed sagas ----
 

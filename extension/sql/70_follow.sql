@@ -55,45 +55,54 @@ COMMENT ON EVENT TRIGGER apex_follow_renames IS 'Notes the new names of an attac
 
 -- ---- Partitions ----
 
-CREATE FUNCTION apex.guard_truncate(relation regclass) RETURNS void
+-- The attached table needs a trigger that fires when its rows are gone; a partition, which can be truncated alone, one that
+-- fires while they are there; and a partitioned table that, too, to tell its partitions that they go with it.
+CREATE FUNCTION apex.follow_truncate(relation regclass) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  part regclass;
+  part record;
 BEGIN
-  FOR part IN SELECT relation UNION SELECT relid FROM pg_partition_tree(relation) LOOP
-    EXECUTE format('CREATE OR REPLACE TRIGGER apex_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT '
-                   'EXECUTE FUNCTION apex.refuse_truncate()', part);
+  FOR part IN
+    SELECT c.oid::regclass AS name, fires.trigger, fires.timing
+      FROM pg_class c
+      CROSS JOIN LATERAL (
+        SELECT 'apex_truncate' AS trigger, CASE WHEN c.relispartition THEN 'BEFORE' ELSE 'AFTER' END AS timing
+        UNION ALL SELECT 'apex_truncate_begins', 'BEFORE' WHERE c.relkind = 'p' AND NOT c.relispartition) fires
+     WHERE c.oid IN (SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)) LOOP
+    EXECUTE format('CREATE OR REPLACE TRIGGER %s %s TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION apex.capture_truncate()',
+                   part.trigger, part.timing, part.name);
+    EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %s', part.name, part.trigger);
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION apex.guard_truncate(regclass) IS 'Creates apex_truncate on a table and each of its partitions';
+COMMENT ON FUNCTION apex.follow_truncate(regclass) IS 'Creates the triggers of apex.capture_truncate on a table and each of its partitions';
 
-CREATE FUNCTION apex.unguard_truncate(relation regclass) RETURNS void
+CREATE FUNCTION apex.unfollow_truncate(relation regclass) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-  part regclass;
+  ours record;
 BEGIN
-  FOR part IN SELECT t.tgrelid FROM pg_trigger t
-               WHERE t.tgname = 'apex_truncate' AND t.tgfoid = 'apex.refuse_truncate()'::regprocedure
+  FOR ours IN SELECT t.tgrelid::regclass AS part, t.tgname FROM pg_trigger t
+               WHERE t.tgfoid IN ('apex.capture_truncate()'::regprocedure, 'apex.refuse_truncate()'::regprocedure)
                  AND t.tgrelid IN (SELECT relation UNION SELECT relid FROM pg_partition_tree(relation)) LOOP
-    EXECUTE format('DROP TRIGGER apex_truncate ON %s', part);
+    EXECUTE format('DROP TRIGGER %I ON %s', ours.tgname, ours.part);
   END LOOP;
 END
 $$;
-COMMENT ON FUNCTION apex.unguard_truncate(regclass) IS 'Drops apex_truncate from a table and each of its partitions';
+COMMENT ON FUNCTION apex.unfollow_truncate(regclass) IS 'Drops the triggers of TRUNCATE from a table and each of its partitions';
 
 CREATE FUNCTION apex.admit_partition(part regclass) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
   PERFORM apex.check_storage(part);
-  PERFORM apex.guard_truncate(part);
+  PERFORM apex.follow_truncate(part);
 END
 $$;
 COMMENT ON FUNCTION apex.admit_partition(regclass) IS 'Asks of a new partition what apex.attach asks of the whole table, and makes it alike';
-REVOKE ALL ON FUNCTION apex.guard_truncate(regclass), apex.unguard_truncate(regclass), apex.admit_partition(regclass) FROM PUBLIC;
+REVOKE ALL ON FUNCTION apex.follow_truncate(regclass), apex.unfollow_truncate(regclass), apex.admit_partition(regclass) FROM PUBLIC;
 
 CREATE FUNCTION apex.capture_rows(part regclass, op "char") RETURNS void
   LANGUAGE c STRICT AS 'MODULE_PATHNAME', 'apex_capture_rows';

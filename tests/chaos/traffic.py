@@ -64,6 +64,9 @@ POISON = [
     " SET body = excluded.body, document_id = excluded.document_id, embedding = excluded.embedding",
 ]
 POISON_SHARE = 0.003
+# Whole tables, seldom enough for rows to meet in between.
+TRUNCATIONS = ["TRUNCATE cites", "TRUNCATE chunks", "TRUNCATE documents CASCADE"]
+TRUNCATION_SHARE = 0.001
 # So that what was refused does not stay refused for long; the rest is mended at the end.
 MEND = """
 UPDATE documents SET title = 'mended', embedding = '{1,2,3,4}' WHERE cardinality(embedding) <> 4;
@@ -157,9 +160,14 @@ def change(session: psycopg.Connection, dice: random.Random, mark: int) -> int:
         "cite": dice.randrange(CITES),
         "vector": [float(dice.randrange(1000)) for _ in range(4)],
     }
+    draw = dice.random()
+    if draw < TRUNCATION_SHARE:
+        with session.transaction():
+            session.execute(dice.choice(TRUNCATIONS))
+        return 1
     try:
         with session.transaction():
-            return session.execute(dice.choice(POISON if dice.random() < POISON_SHARE else CHANGES), drawn).rowcount
+            return session.execute(dice.choice(POISON if draw < TRUNCATION_SHARE + POISON_SHARE else CHANGES), drawn).rowcount
     except psycopg.IntegrityError:
         # A document or author that is not there just now, or a key that is taken.
         return 0

@@ -154,6 +154,23 @@ def test_an_upgrade_keeps_mappings_cursors_and_failed_sagas_and_goes_on_capturin
 
 
 @pytest.mark.parametrize("version", RELEASED)
+def test_an_upgrade_makes_the_triggers_of_truncate(session: psycopg.Connection, version: str) -> None:
+    session.execute(f"CREATE EXTENSION apex_saga VERSION '{version}'")
+    session.execute(DOCUMENTS)
+    session.execute("""
+        CREATE TABLE visits (id bigint PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE visits_1 PARTITION OF visits FOR VALUES FROM (0) TO (10);
+        SELECT apex.attach('visits', apex.graph('Visit'));
+    """)
+    session.execute("ALTER EXTENSION apex_saga UPDATE")
+    session.execute("INSERT INTO visits VALUES (1)")
+    session.execute("TRUNCATE visits_1")
+    session.execute("TRUNCATE documents, visits")
+    events = session.execute("SELECT op, relation::regclass::text, key FROM apex.outbox ORDER BY seq").fetchall()
+    assert events == [("I", "visits", [1]), ("D", "visits", [1]), ("T", "documents", []), ("T", "visits", [])]
+
+
+@pytest.mark.parametrize("version", RELEASED)
 def test_an_upgrade_leaves_the_sidecars_rights_in_dumps_and_a_second_grant_gives_those_of_now(
     session: psycopg.Connection, version: str
 ) -> None:

@@ -24,6 +24,10 @@ enum class Flaw {
   kNeverSuperseded,            ///< E6: a later change does not take its row out of the saga.
   kOldImageRefreshed,       ///< E7: a refresh reads the row before it draws the version, unlocked.
   kRevertOfAnything,        ///< E8: a revert does not look at what it takes back.
+  kTruncationDoesNotWait,   ///< E9: a table is truncated while older changes of it are in flight.
+  kTruncationTakesNewer,    ///< E9: what is newer than the truncation goes with the table.
+  kTruncationLeavesParked,  ///< E9: rows of a truncated table stay parked.
+  kTruncationNotReplayed,   ///< E9: the recovery window brings changes without their truncation.
   kWindowInPieces,          ///< E10: the recovery window comes in ordinary pieces, not as one.
   kAcknowledgementIsProof,  ///< E11: nobody counts what a store says it has done.
   kNoVersionGuard,          ///< Fence: Qdrant and Redis take any version.
@@ -56,6 +60,7 @@ class Violations {
 struct SimCounts {
   int64_t transactions = 0;
   int64_t refreshes = 0;
+  int64_t truncations = 0;
   int64_t crashes = 0;
   int64_t pauses = 0;
   int64_t woken_deposed = 0;  ///< Leaders that woke and found another one in their place.

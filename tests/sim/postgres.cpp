@@ -41,10 +41,11 @@ void SimPostgres::WriteSomething() {
   if (dice_.Chance(4)) RefreshSomething();
   if (open_.empty() ||
       (static_cast<int64_t>(open_.size()) < kOpenTransactionsMax && dice_.Chance(30))) {
-    open_.push_back({next_xid_++, 0, {}, {}});
+    open_.push_back({next_xid_++, 0, {}, {}, {}});
     ++counts_.transactions;
   }
   const auto chosen = open_.begin() + dice_.Between(0, static_cast<int64_t>(open_.size()) - 1);
+  if (dice_.Chance(2)) return TruncateSomething(*chosen);
   if (dice_.Chance(60)) return WriteRow(*chosen);
   if (dice_.Chance(85)) Commit(*chosen);
   open_.erase(chosen);
@@ -92,8 +93,39 @@ void SimPostgres::WriteRow(Transaction& transaction) {
 
 bool SimPostgres::IsLocked(const RowId& row, const Transaction* by_other_than) const {
   return std::any_of(open_.begin(), open_.end(), [&](const Transaction& each) {
-    return &each != by_other_than && each.rows.contains(row);
+    return &each != by_other_than &&
+           (each.rows.contains(row) || each.truncated.contains(row.relation));
   });
+}
+
+/// One event for the table, whatever it holds. It waits for whoever has written to the table.
+void SimPostgres::TruncateSomething(Transaction& transaction) {
+  const auto relation = static_cast<uint32_t>(dice_.Between(kDocuments, kNotes));
+  const bool others_write = std::any_of(open_.begin(), open_.end(), [&](const Transaction& each) {
+    return &each != &transaction &&
+           (each.truncated.contains(relation) ||
+            std::any_of(each.rows.begin(), each.rows.end(),
+                        [&](const auto& row) { return row.first.relation == relation; }));
+  });
+  if (others_write) return;
+  ++counts_.truncations;
+  transaction.truncated.insert(relation);
+  auto change = std::make_shared<Change>();
+  change->seq = next_seq_++;
+  change->xid = transaction.xid;
+  change->command = ++transaction.command;
+  change->op = Operation::kTruncate;
+  change->mapping = mappings_.at(relation);
+  change->row = change->aggregate = {relation, "[]"};
+  change->captured_at_us = change->seq * 1000;
+  transaction.changes.push_back(change);
+  const Truth gone{std::nullopt, true, change->seq, mappings_.at(relation)};
+  for (const auto& [row, truth] : truth_) {
+    if (row.relation == relation) transaction.rows[row] = gone;
+  }
+  for (auto& [row, truth] : transaction.rows) {
+    if (row.relation == relation) truth = gone;
+  }
 }
 
 /// Some row is sent as it is now (E7): read and given its version in one transaction, under its
@@ -112,7 +144,7 @@ void SimPostgres::RefreshSomething() {
     read_too_early_.erase(early);
   }
   ++counts_.refreshes;
-  Transaction transaction{next_xid_++, 1, {}, {}};
+  Transaction transaction{next_xid_++, 1, {}, {}, {}};
   const int64_t seq = next_seq_++;
   ChangePtr captured = Capture(transaction, row, seq, Truth{}, read);
   auto change = std::make_shared<Change>(*captured);
@@ -178,7 +210,9 @@ Leadership SimPostgres::Lead() {
     leadership.compensating.push_back(std::move(found));
   }
   for (const auto& [row, at] : saga_rows_) {
-    if (sagas_.at(at.saga).state != SagaState::kCompensating) leadership.parked_rows.push_back(row);
+    if (sagas_.at(at.saga).state != SagaState::kCompensating) {
+      leadership.parked_rows.push_back({row, at.failed_seq});
+    }
   }
   return leadership;
 }
@@ -259,6 +293,18 @@ void SimPostgres::Leave(const RowId& row) {
   if (last) sagas_.erase(saga);
 }
 
+void SimPostgres::LeaveAll(const RowVersion& table) {
+  if (options_.flaw == Flaw::kTruncationLeavesParked) return;
+  std::vector<RowId> rows;
+  for (const auto& [row, parked] : saga_rows_) {
+    if (row.relation == table.row.relation && parked.failed_seq < table.seq) rows.push_back(row);
+  }
+  for (const RowId& row : rows) {
+    ++counts_.superseded;
+    Leave(row);
+  }
+}
+
 void SimPostgres::SettleFailure(const std::string& saga, FailureState state) {
   const bool failed = state == FailureState::kCompensationFailed;
   if (failed) ++counts_.compensation_failed;
@@ -277,7 +323,7 @@ void SimPostgres::Revert(const std::string& saga) {
   });
   if (!may) return;
   ++counts_.reverted;
-  Transaction transaction{next_xid_++, 0, {}, {}};
+  Transaction transaction{next_xid_++, 0, {}, {}, {}};
   for (const auto& [row, parked] : rows) {
     const Truth before = truth_.at(row);
     if (before.seq > parked.failed_seq) {
@@ -310,6 +356,10 @@ void SimPostgres::Checkpoint(const CheckpointRequest& request) {
   settled_ = std::max(settled_, request.settled_seq);
   for (const RowVersion& superseded : request.superseded) {
     if (options_.flaw == Flaw::kNeverSuperseded) break;
+    if (superseded.row.IsTable()) {
+      LeaveAll(superseded);
+      continue;
+    }
     auto at = saga_rows_.find(superseded.row);
     if (at == saga_rows_.end() || at->second.failed_seq >= superseded.seq) continue;
     ++counts_.superseded;

@@ -83,8 +83,10 @@ class SimPostgres {
     int32_t command = 0;
     std::map<RowId, Truth> rows;
     std::vector<ChangePtr> changes;
+    std::set<uint32_t> truncated;  ///< Tables that it keeps to itself.
   };
 
+  void TruncateSomething(Transaction& transaction);
   void WriteRow(Transaction& transaction);
   bool IsLocked(const RowId& row, const Transaction* by_other_than) const;
   void RefreshSomething();
@@ -93,6 +95,7 @@ class SimPostgres {
   Truth NewImage(const Truth& before);
   void Commit(Transaction& transaction);
   void Leave(const RowId& row);
+  void LeaveAll(const RowVersion& table);
   void Revert(const std::string& saga);
   bool MayRevert(const RowId& row, const SagaRow& parked) const;
 

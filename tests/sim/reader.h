@@ -28,7 +28,11 @@ class SimReader {
     }
     const int64_t window_end = std::exchange(window_end_, 0);
     const bool window = window_end > place_.after && options_.flaw != Flaw::kWindowInPieces;
-    Piece piece = Cut(postgres_.ReadableEvents(), place_, window ? window_end : 0, rows_max);
+    std::map<int64_t, ChangePtr> events = postgres_.ReadableEvents();
+    if (window && options_.flaw == Flaw::kTruncationNotReplayed) {
+      std::erase_if(events, [](const auto& event) { return event.second->row.IsTable(); });
+    }
+    Piece piece = Cut(events, place_, window ? window_end : 0, rows_max);
     postgres_.RecordHandedOut(place_.after);
     return piece;
   }

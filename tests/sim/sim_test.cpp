@@ -32,6 +32,7 @@ struct Count {
 constexpr Count kCounts[] = {
     {"transactions", &SimCounts::transactions, 2000},
     {"refreshes", &SimCounts::refreshes, 100},
+    {"truncations", &SimCounts::truncations, 50},
     {"crashes", &SimCounts::crashes, 50},
     {"pauses", &SimCounts::pauses, 30},
     {"woken_deposed", &SimCounts::woken_deposed, 20},
@@ -95,6 +96,10 @@ constexpr NamedFlaw kFlaws[] = {
     {Flaw::kNeverSuperseded, "E6NeverSuperseded"},
     {Flaw::kOldImageRefreshed, "E7OldImageRefreshed"},
     {Flaw::kRevertOfAnything, "E8RevertOfAnything"},
+    {Flaw::kTruncationDoesNotWait, "E9TruncationDoesNotWait"},
+    {Flaw::kTruncationTakesNewer, "E9TruncationTakesNewer"},
+    {Flaw::kTruncationLeavesParked, "E9TruncationLeavesParked"},
+    {Flaw::kTruncationNotReplayed, "E9TruncationNotReplayed"},
     {Flaw::kWindowInPieces, "E10WindowInPieces"},
     {Flaw::kAcknowledgementIsProof, "E11AcknowledgementIsProof"},
     {Flaw::kNoVersionGuard, "FenceNoVersionGuard"},

@@ -31,6 +31,7 @@ Simulation::Simulation(const SimOptions& options)
   engine_options_.pending_rows_max = dice_.Between(5, 100);
   engine_options_.backoff = {.initial_ms = 5, .max_ms = 40};
   engine_options_.one_batch_per_row = options_.flaw != Flaw::kTwoBatchesOfOneRow;
+  engine_options_.truncations_wait = options_.flaw != Flaw::kTruncationDoesNotWait;
   if (dice_.Chance(10)) engine_options_.give_up_after = Time{dice_.Between(20, 300)};
 }
 

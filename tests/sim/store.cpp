@@ -54,7 +54,10 @@ bool SimStore::Fences(Turn turn) const {
 
 Status SimStore::Apply(const Request& request, Fate fate, bool late) {
   if (const auto* evict = std::get_if<saga::Evict>(&request)) {
-    for (const RowWrite& row : *evict->rows) rows_.erase(row.newest->row);
+    for (const RowWrite& row : *evict->rows) {
+      rows_.erase(row.newest->row);
+      if (row.newest->row.IsTable()) EraseTable(row);
+    }
   } else if (const auto* write = std::get_if<saga::Write>(&request)) {
     return ApplyRows(*write->rows, fate, late, [this](const RowWrite& row) {
       return Names(*row.newest->mapping, store_) && row.newest->after &&
@@ -87,6 +90,7 @@ Status SimStore::ApplyRows(const std::vector<Row>& rows, Fate fate, bool late, R
 void SimStore::Apply(const RowWrite& row, bool late) {
   const RowId& id = row.newest->row;
   if (!Names(*row.newest->mapping, store_)) return;
+  if (id.IsTable()) return Truncate(row);
   const std::optional<std::string> image = HeldBy(store_, row.newest->after);
   const Held* held = Find(id);
   if (options_.flaw == Flaw::kUpdatesAreDeltas && row.newest->op == Operation::kUpdate && !held)
@@ -110,6 +114,23 @@ void SimStore::Apply(const RowWrite& row, bool late) {
   }
   deleted_.erase(id);
   rows_[id] = {row.seq, *image};
+}
+
+void SimStore::EraseTable(const RowWrite& table) {
+  std::erase_if(rows_, [&](const auto& row) {
+    return row.first.relation == table.newest->row.relation &&
+           (row.second.version < table.seq || options_.flaw == Flaw::kTruncationTakesNewer);
+  });
+}
+
+void SimStore::Truncate(const RowWrite& table) {
+  EraseTable(table);
+  const RowId& id = table.newest->row;
+  for (const auto& [row, truth] : postgres_.truth()) {
+    if (row.relation != id.relation || Find(row)) continue;
+    int64_t& deleted = deleted_[row];
+    deleted = std::max(deleted, table.seq);
+  }
 }
 
 void SimStore::Apply(const RowUndo& undo, bool late) {

@@ -67,6 +67,8 @@ class SimStore {
   template <typename Row, typename Refuses>
   Status ApplyRows(const std::vector<Row>& rows, Fate fate, bool late, Refuses refuses);
   void Apply(const RowWrite& row, bool late);
+  void Truncate(const RowWrite& table);
+  void EraseTable(const RowWrite& table);
   void Apply(const RowUndo& undo, bool late);
   StoreError Error(ErrorKind kind, std::string_view code) const;
   void Report(const std::string& what, const RowId& row);

@@ -1,5 +1,6 @@
 #include "traffic.h"
 
+#include <algorithm>
 #include <set>
 
 #include "image.h"
@@ -16,6 +17,9 @@ void Traffic::HandedOut(const Piece& piece) {
   for (const ChangePtr& change : piece.changes) {
     sagas_[{change->xid, change->aggregate}].push_back(change);
     changes_[change->seq] = change;
+    if (!change->row.IsTable()) continue;
+    int64_t& truncated = truncated_[change->row.relation];
+    truncated = std::max(truncated, change->seq);
   }
 }
 
@@ -24,6 +28,7 @@ void Traffic::Sent(const saga::Write& write) {
   for (const RowWrite& row : *write.rows) {
     const RowId& id = row.newest->row;
     if (!rows.insert(id).second) violations_.Add("E1: row " + Text(id) + " is twice in one write");
+    CheckAlone(id);
     Hold(id, Owner(write));
     int64_t& last = last_sent_[{write.store, id}];
     if (row.seq < last)
@@ -60,6 +65,14 @@ void Traffic::Release(const RowId& row) {
   if (--at->second.requests == 0) in_flight_.erase(at);
 }
 
+/// Nothing of a table is in flight while it is truncated.
+void Traffic::CheckAlone(const RowId& row) {
+  for (const auto& [other, holder] : in_flight_) {
+    if (other.relation == row.relation && other.IsTable() != row.IsTable())
+      violations_.Add("E9: " + Text(row) + " is sent while " + Text(other) + " is in flight");
+  }
+}
+
 void Traffic::Blamed(const FailureRecord& record) {
   if (record.error_type == "gave_up") return;
   std::map<RowId, std::vector<ChangePtr>> rows;
@@ -94,7 +107,9 @@ void Traffic::CheckTogether(const saga::Write& write) {
   }
   for (const auto& saga : sagas) {
     for (const ChangePtr& change : sagas_.at(saga)) {
-      if (!sent.contains(change->seq)) {
+      const auto truncated = truncated_.find(change->row.relation);
+      const bool is_void = truncated != truncated_.end() && change->seq < truncated->second;
+      if (!is_void && !sent.contains(change->seq)) {
         violations_.Add("G4: a write to " + std::string(Name(write.store)) + " leaves out change " +
                         std::to_string(change->seq) + " of its saga");
       }

@@ -1,5 +1,5 @@
-// The checker's eye on what one leader sends: rules E1, E4 and G4, as they can be seen from outside
-// of the engine.
+// The checker's eye on what one leader sends: rules E1, E4, E9 and G4, as they can be seen from
+// outside of the engine.
 #pragma once
 
 #include <map>
@@ -34,9 +34,11 @@ class Traffic {
   void Hold(const RowId& row, const std::string& owner);
   void Release(const RowId& row);
   void CheckTogether(const saga::Write& write);
+  void CheckAlone(const RowId& row);
 
   Violations& violations_;
-  std::map<int64_t, ChangePtr> changes_;  ///< Everything the leader was handed, by seq.
+  std::map<int64_t, ChangePtr> changes_;   ///< Everything the leader was handed, by seq.
+  std::map<uint32_t, int64_t> truncated_;  ///< Up to which seq each table was truncated.
   std::map<RowId, Holder> in_flight_;
   std::map<std::pair<Store, RowId>, int64_t> last_sent_;
   std::map<std::pair<uint64_t, RowId>, std::vector<ChangePtr>> sagas_;

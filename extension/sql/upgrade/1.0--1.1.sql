@@ -1,6 +1,17 @@
 -- Names in this script mean PostgreSQL's own, whatever somebody has put into the schema that the extension is created in.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
+-- Their triggers are made anew. Whoever writes waits further down in any case, and must not wait there with a lock on one of these.
+DO $$
+DECLARE
+  attached regclass;
+BEGIN
+  FOR attached IN SELECT m.relation FROM apex.mapping m WHERE m.active AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation) LOOP
+    EXECUTE format('LOCK TABLE %s IN SHARE ROW EXCLUSIVE MODE', attached);
+  END LOOP;
+END
+$$;
+
 -- The outbox of this version holds blocks of events; what the old one still holds is delivered first. Writers wait meanwhile, and
 -- whoever leads goes on reading, so that this comes before anything else is locked.
 LOCK TABLE apex.outbox IN SHARE ROW EXCLUSIVE MODE;
@@ -122,6 +133,9 @@ CREATE INDEX ON apex.backfill_held (relation, looked_at);
 -- [the functions of this version]
 
 GRANT EXECUTE ON FUNCTION apex.capture() TO PUBLIC;
+
+-- TRUNCATE was refused.
+SELECT apex.follow_truncate(m.relation) FROM apex.mapping m WHERE m.active AND EXISTS (SELECT FROM pg_class c WHERE c.oid = m.relation);
 
 -- Columns that were renamed under the old version.
 UPDATE apex.mapping m SET spec = apex.with_present_names(m.relation, m.spec)

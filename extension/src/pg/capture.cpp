@@ -93,6 +93,8 @@ void CheckCalledAsAttached(FunctionCallInfo fcinfo) {
                   errhint("Call apex.attach, which creates the trigger.")));
 }
 
+}  // namespace
+
 // A dump of the schema alone, restored, has the trigger and no mapping: a warning, since writes are
 // not to fail.
 void WarnUnmapped(const CapturePlan& plan, Relation relation) {
@@ -105,6 +107,8 @@ void WarnUnmapped(const CapturePlan& plan, Relation relation) {
        errdetail("It has the capture trigger of apex_saga, but no active mapping in apex.mapping."),
        errhint("Drop the trigger apex_capture and call apex.attach for the table.")));
 }
+
+namespace {
 
 void Capture(const TriggerData* trigger) {
   const Relation relation = trigger->tg_relation;

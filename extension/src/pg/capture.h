@@ -63,6 +63,9 @@ OutboxEvent EncodeChange(const CapturePlan& plan, const RowChange& change);
 /// Captures a change: as values where they may be kept and are not too large, else encoded.
 void CaptureChange(const CapturePlan& plan, const RowChange& change);
 
+/// Tells the user, once a session, that a table has our triggers and no mapping.
+void WarnUnmapped(const CapturePlan& plan, Relation relation);
+
 /// Captures an event that is encoded already.
 void CaptureEvent(const CapturePlan& plan, const OutboxEvent& event);
 

@@ -6,6 +6,7 @@
 // of the command names the partition while it is still, or already, part of the table.
 #include "pg/attach.h"
 #include "pg/capture.h"
+#include "pg/capture_rows.h"
 #include "pg/guard.h"
 #include "pg/outbox_buffer.h"
 
@@ -38,9 +39,6 @@ extern "C" {
 namespace apex::pg {
 namespace {
 
-constexpr char kDeleted = 'D';
-constexpr char kRefreshed = 'R';
-
 // A mapping alone is not enough: while a dump is restored over a database, the triggers are gone
 // and the mapping is still there.
 bool IsCaptured(Relation relation) {
@@ -53,7 +51,8 @@ bool IsCaptured(Relation relation) {
   return false;
 }
 
-// The caller's lock keeps writers out, so that each row's version is drawn after all it had before.
+}  // namespace
+
 void CaptureRowsOf(Relation leaf, char op) {
   const Snapshot snapshot = RegisterSnapshot(GetLatestSnapshot());
   TupleTableSlot* slot = table_slot_create(leaf, nullptr);
@@ -81,7 +80,6 @@ void CaptureRowsOf(Relation leaf, char op) {
   UnregisterSnapshot(snapshot);
 }
 
-// `part` may be divided further itself.
 void CaptureRows(Oid part, char op) {
   ListCell* cell;
   foreach (cell, find_all_inheritors(part, AccessExclusiveLock, nullptr)) {
@@ -92,6 +90,8 @@ void CaptureRows(Oid part, char op) {
   }
   WriteIfCommitting();
 }
+
+namespace {
 
 bool PartOfCaptured(Oid part) {
   const Relation relation = table_open(part, AccessShareLock);
@@ -246,7 +246,7 @@ void AfterAttach(const PartitionCmd* command) {
 
 void AfterDetach(const PartitionCmd* command) {
   const Oid part = RangeVarGetRelid(command->name, NoLock, true);
-  if (OidIsValid(part) && !get_rel_relispartition(part)) CallForPart("unguard_truncate", part);
+  if (OidIsValid(part) && !get_rel_relispartition(part)) CallForPart("unfollow_truncate", part);
 }
 
 // Moving a partition is all that its ALTER TABLE does.

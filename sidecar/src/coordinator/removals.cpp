@@ -13,7 +13,18 @@ constexpr size_t kRowsMax = 50000;
 
 bool Removes(const RowWrite& row) {
   const Change& newest = *row.newest;
-  return newest.op == Operation::kDelete || (newest.mapping->vector && !newest.embedding);
+  return newest.op == Operation::kDelete || newest.op == Operation::kTruncate ||
+         (newest.mapping->vector && !newest.embedding);
+}
+
+Status RemoveAgain(TargetStore& store, const Fence& fence, const std::vector<RowWrite>& rows,
+                   Deadline deadline) {
+  if (!Truncates(rows)) return store.Write(fence, rows, deadline);
+  while (true) {
+    Result<bool> part = store.Truncate(fence, *rows.front().newest, deadline);
+    if (!part.ok()) return part.error();
+    if (*part) return {};
+  }
 }
 
 }  // namespace
@@ -61,7 +72,7 @@ Status Removals::Repeat(TargetStore& store, const Fence& fence, Deadline deadlin
     const Fence& fence;
     Deadline deadline;
     Status operator()(const std::vector<RowWrite>& rows) const {
-      return store.Write(fence, rows, deadline);
+      return RemoveAgain(store, fence, rows, deadline);
     }
     Status operator()(const std::vector<RowUndo>& rows) const {
       return store.Undo(fence, rows, deadline);

@@ -33,19 +33,39 @@ void TargetWorker::Know(Mappings mappings) {
 }
 
 void TargetWorker::Perform(saga::Write write) {
+  if (Truncates(*write.rows)) return Truncate(std::move(write), Deadline::Clock::now());
   executor_.Post([this, write = std::move(write)] {
     const auto start = Deadline::Clock::now();
     Status status = Guarded(
         [&](Deadline deadline) { return store_.Write(context_.fence, *write.rows, deadline); });
-    if (status.ok()) {
-      context_.metrics.StepObserved(write.store, SecondsSince(start));
-      removals_.Written(*write.rows);
-    }
-    NoteRows(status);
-    const auto took =
-        std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
-    context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status), took});
+    Finish(write, start, std::move(status));
   });
+}
+
+void TargetWorker::Truncate(saga::Write write, Deadline::Clock::time_point start) {
+  executor_.Post([this, write = std::move(write), start] {
+    bool done = false;
+    Status status = Guarded([&](Deadline deadline) -> Status {
+      Result<bool> part = store_.Truncate(context_.fence, *write.rows->front().newest, deadline);
+      if (!part.ok()) return part.error();
+      done = *part;
+      return {};
+    });
+    if (status.ok() && !done) return Truncate(write, start);
+    Finish(write, start, std::move(status));
+  });
+}
+
+void TargetWorker::Finish(const saga::Write& write, Deadline::Clock::time_point start,
+                          Status status) {
+  if (status.ok()) {
+    context_.metrics.StepObserved(write.store, SecondsSince(start));
+    removals_.Written(*write.rows);
+  }
+  NoteRows(status);
+  const auto took =
+      std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
+  context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status), took});
 }
 
 void TargetWorker::Perform(saga::Undo undo) {

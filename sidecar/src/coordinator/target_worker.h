@@ -40,6 +40,7 @@ class TargetWorker {
   /// From now on these are the mappings to be ready for. Makes what they need at once, or else
   /// before the next write.
   void Know(Mappings mappings);
+  /// A table is taken away in parts, between which other jobs have their turn.
   void Perform(saga::Write write);
   void Perform(saga::Undo undo);
   void Perform(saga::Evict evict);
@@ -54,6 +55,8 @@ class TargetWorker {
   /// says of the store.
   Status Guarded(const std::function<Status(Deadline)>& call);
   Status PrepareIfNeeded();
+  void Truncate(saga::Write write, Deadline::Clock::time_point start);
+  void Finish(const saga::Write& write, Deadline::Clock::time_point start, Status status);
   Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
   /// A refusal of rows is an answer all the same.
   void NoteRows(const Status& status);

@@ -21,6 +21,9 @@ struct RowId {
   uint32_t relation = 0;  ///< oid
   std::string key;        ///< The outbox's JSON array as compact text: ["0190..."]
 
+  /// A table as a whole, which is what a truncation is of: no row has a key without columns.
+  bool IsTable() const { return key == "[]"; }
+
   auto operator<=>(const RowId&) const = default;
 };
 
@@ -30,7 +33,13 @@ struct RowIdHash {
   }
 };
 
-enum class Operation : char { kInsert = 'I', kUpdate = 'U', kDelete = 'D', kRefresh = 'R' };
+enum class Operation : char {
+  kInsert = 'I',
+  kUpdate = 'U',
+  kDelete = 'D',
+  kRefresh = 'R',
+  kTruncate = 'T',  ///< All that the table had at a lower seq is gone.
+};
 
 struct Change {
   int64_t seq = 0;
@@ -51,13 +60,18 @@ struct Change {
 
 using ChangePtr = std::shared_ptr<const Change>;
 
-/// Makes one row true in a store. `changes` holds every coalesced event of the row, oldest first;
-/// `newest` stands for all.
+/// Makes one row true in a store, or takes away a table when newest->op is kTruncate. `changes`
+/// holds every coalesced event of the row, oldest first; `newest` stands for all.
 struct RowWrite {
   int64_t seq = 0;   ///< The row's version: the highest seq of `changes`.
   ChangePtr newest;  ///< Deletes when newest->op is kDelete, else upserts newest->after whole.
   std::vector<ChangePtr> changes;
 };
+
+/// Whether what a store is asked for is a table, which comes alone.
+inline bool Truncates(const std::vector<RowWrite>& rows) {
+  return !rows.empty() && rows.front().newest->op == Operation::kTruncate;
+}
 
 /// Puts one row back to the image the store had accepted, if what the store holds came from the
 /// failed changes: a version above `accepted_seq` and up to `failed_seq` (not that one alone: an

@@ -41,7 +41,8 @@ struct CheckpointRequest {
   int64_t settled_seq = 0;  ///< Everything of the open batch up to here is settled.
   bool close = false;       ///< The whole batch is: A becomes B.
   std::vector<RowVersion>
-      superseded;  ///< Parked rows, failed before `seq`, that a change has carried forward (E6).
+      superseded;  ///< Parked rows, failed before `seq`, that a change has carried forward (E6); a
+                   ///< table stands for all of its rows (E9).
   bool open_next = false;  ///< With `close`: the batch that was read ahead is opened.
 
   bool operator==(const CheckpointRequest&) const = default;
@@ -92,7 +93,7 @@ struct Leadership {
   std::string database;  ///< Its name.
   bool another_history = false;
   std::vector<RecordedFailure> compensating;
-  std::vector<RowId> parked_rows;
+  std::vector<RowVersion> parked_rows;  ///< At the seq that failed.
 };
 
 /// What one step of a pipeline's backfills did.

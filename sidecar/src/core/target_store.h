@@ -48,8 +48,14 @@ class TargetStore {
 
   /// Success: the store holds each row at its seq or newer (a deleted row is gone unless it is
   /// newer there). Rows of one call are distinct. On kPermanent some rows may have been applied.
-  /// Rows whose mapping does not name this store are skipped.
+  /// Rows whose mapping does not name this store are skipped. None of them is a truncation.
   virtual Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;
+
+  /// Takes away what the store holds of the mapping's table at versions below truncation.seq, or a
+  /// bounded part of it. True: nothing of it is left; false: call again. What is newer, and what
+  /// carries no version of ours where others may write, stays.
+  virtual Result<bool> Truncate(const Fence& fence, const Change& truncation,
+                                Deadline deadline) = 0;
 
   /// Success: no row holds a version above accepted_seq up to failed_seq any more, and none that
   /// was accepted is missing. A row of another version is left alone.

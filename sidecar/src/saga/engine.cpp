@@ -53,7 +53,7 @@ bool Engine::drained() const {
 void Engine::On(Led event) {
   led_ = true;
   system_identifier_ = event.leadership.system_identifier;
-  parked_.insert(event.leadership.parked_rows.begin(), event.leadership.parked_rows.end());
+  for (const RowVersion& parked : event.leadership.parked_rows) parked_[parked.row] = parked.seq;
   for (RecordedFailure& found : event.leadership.compensating) {
     Failure failure;
     failure.id = next_id_++;
@@ -75,7 +75,7 @@ void Engine::On(Led event) {
 void Engine::On(PieceArrived event) {
   reading_ = false;
   if (!event.piece.ok()) return StopFor(event.piece.error());
-  Accept(*event.piece);
+  Accept(*std::move(event.piece));
 }
 
 void Engine::On(AheadArrived event) {
@@ -84,7 +84,7 @@ void Engine::On(AheadArrived event) {
   if (!event.piece->changes.empty()) ahead_ = std::move(*event.piece);
 }
 
-void Engine::Accept(const Piece& piece) {
+void Engine::Accept(Piece piece) {
   progress_.PieceRead(piece);
   const bool replayed = !std::exchange(window_read_, true);
   if (piece.changes.empty()) {
@@ -103,11 +103,46 @@ void Engine::Accept(const Piece& piece) {
   for (const ChangePtr& change : piece.changes) bytes += BytesOf(*change);
   pending_bytes_ += bytes;
   bytes_per_change_ = bytes / static_cast<int64_t>(piece.changes.size());
-  EvictEntriesOf(piece.changes);
-  for (SagaPtr& saga : GroupIntoSagas(piece.changes, replayed)) {
-    ++active_sagas_;
-    waiting_.Add(std::move(saga));
+  const std::vector<ChangePtr> changes = WithoutVoid(std::move(piece.changes));
+  EvictEntriesOf(changes);
+  for (SagaPtr& saga : GroupIntoSagas(changes, replayed)) Await(std::move(saga));
+}
+
+/// Rule E9: what is older than a truncation of its table is not written. It is settled at once, as
+/// the truncation, which is not, stands for it.
+std::vector<ChangePtr> Engine::WithoutVoid(std::vector<ChangePtr> changes) {
+  std::map<uint32_t, int64_t> truncated;
+  for (const ChangePtr& change : changes) {
+    if (change->op == Operation::kTruncate) truncated[change->row.relation] = change->seq;
   }
+  if (truncated.empty() && truncations_.empty()) return changes;
+  for (const auto& [relation, seq] : truncated) {
+    const WaitingSagas::Voided voided = waiting_.Void(relation, seq);
+    for (const ChangePtr& change : voided.changes) SettleVoid(*change);
+    active_sagas_ -= voided.sagas;
+  }
+  const auto gone = std::ranges::stable_partition(changes, [&](const ChangePtr& change) {
+    const auto at = truncated.find(change->row.relation);
+    const bool older = at != truncated.end() && change->seq < at->second;
+    return !older && !truncations_.Voids(*change);
+  });
+  for (const ChangePtr& change : gone) SettleVoid(*change);
+  changes.erase(gone.begin(), gone.end());
+  return changes;
+}
+
+void Engine::SettleVoid(const Change& change) {
+  progress_.Settled(change);
+  pending_bytes_ -= BytesOf(change);
+}
+
+void Engine::Await(SagaPtr saga) {
+  ++active_sagas_;
+  if (!saga->aggregate.IsTable()) return waiting_.Add(std::move(saga));
+  const SagaPtr older = truncations_.Add(std::move(saga));
+  if (!older) return;
+  --active_sagas_;
+  for (const ChangePtr& change : older->changes) SettleVoid(*change);
 }
 
 void Engine::On(Woken) {
@@ -135,8 +170,8 @@ void Engine::On(const CheckpointFinished& event) {
   progress_.Recorded(checkpoint_);
   if (checkpoint_.close) {
     ahead_asked_ = false;
-    const std::optional<Piece> next = std::exchange(ahead_, std::nullopt);
-    if (checkpoint_.open_next) Accept(*next);
+    std::optional<Piece> next = std::exchange(ahead_, std::nullopt);
+    if (checkpoint_.open_next) Accept(*std::move(next));
   }
   if (in_checkpoint_.sagas > 0) actions_.emplace_back(std::exchange(in_checkpoint_, {}));
 }
@@ -185,10 +220,11 @@ void Engine::SendEvictions() {
 void Engine::FormBatches() {
   static const RowSet kNothing;
   const RowSet& busy = options_.one_batch_per_row ? busy_ : kNothing;
-  while (!waiting_.empty() &&
-         static_cast<int64_t>(batches_.size()) < options_.batches_in_flight_max) {
-    std::vector<Group> groups =
-        waiting_.Take(BatchRows(), busy, progress_.read_through_seq());
+  FormTruncations(options_.truncations_wait ? busy : kNothing);
+  while (!waiting_.empty() && static_cast<int64_t>(batches_.size()) - truncations_.running() <
+                                  options_.batches_in_flight_max) {
+    std::vector<Group> groups = waiting_.Take(BatchRows(), busy, progress_.read_through_seq(),
+                                              truncations_.held());
     if (groups.empty()) return;
     for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
     // What could not be captured whole is never written: it stands alone from the start.
@@ -204,6 +240,15 @@ void Engine::FormBatches() {
     }
     groups.erase(unencodable, groups.end());
     if (!groups.empty()) AddBatch(std::move(groups), nullptr);
+  }
+}
+
+/// Each is a batch of its own beside the others, which it does not hold up: it may take long.
+void Engine::FormTruncations(const RowSet& busy) {
+  for (SagaPtr& truncation : truncations_.Take(busy, progress_.read_through_seq())) {
+    std::vector<Group> groups{Coalesce({std::move(truncation)})};
+    busy_.insert(groups.front().keys.begin(), groups.front().keys.end());
+    AddBatch(std::move(groups), nullptr);
   }
 }
 

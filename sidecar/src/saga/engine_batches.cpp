@@ -22,6 +22,7 @@ void Engine::AddBatch(std::vector<Group> groups, const Batch* parent) {
   auto batch = std::make_shared<Batch>();
   batch->id = next_id_++;
   batch->groups = std::move(groups);
+  batch->truncates = batch->groups.front().Truncates();
   if (parent) batch->split = parent->split;
   for (Store store : options_.targets) {
     StepRecord& step = batch->step(store);
@@ -128,18 +129,18 @@ void Engine::On(const WriteFinished& event) {
   }
   const StoreError& error = event.status.error();
   if (error.native_code == kFenced) return StopFor(error);
-  if (error.kind == ErrorKind::kUnknownOutcome) {
+  if (error.kind == ErrorKind::kUnknownOutcome && !batch->truncates) {
     sizer(event.store).TimedOut();
     batch->unanswered = true;
   }
-  if (error.kind == ErrorKind::kPermanent) {
+  if (error.kind == ErrorKind::kPermanent && !batch->truncates) {
     step.state = StepState::kFailed;
     step.error = error;
     StoreAnswered(event.store);
     return;
   }
   StoreFailed(event.store, error);
-  step.gave_up = GaveUp(event.store);
+  step.gave_up = GaveUp(event.store) && !batch->truncates;
   step.state = step.gave_up ? StepState::kFailed : StepState::kIdle;
   step.error = error;
 }
@@ -242,6 +243,7 @@ void Engine::Settle(const BatchPtr& batch) {
   batches_.erase(batch->id);
   ahead_asked_ = false;
   for (const Group& group : batch->groups) {
+    if (batch->truncates) SettleTruncation(group.rows.front());
     for (const RowWrite& row : group.rows) {
       const RowId& id = row.newest->row;
       if (parked_.erase(id) > 0) superseded_.push_back({id, row.seq});
@@ -253,6 +255,16 @@ void Engine::Settle(const BatchPtr& batch) {
     }
     Release(group);
   }
+}
+
+/// What is parked of the table is superseded, but for what an earlier leader has parked after it.
+void Engine::SettleTruncation(const RowWrite& table) {
+  const RowId& id = table.newest->row;
+  const size_t parked = std::erase_if(parked_, [&](const auto& row) {
+    return row.first.relation == id.relation && row.second < table.seq;
+  });
+  if (parked > 0) superseded_.push_back({id, table.seq});
+  truncations_.Done(id.relation);
 }
 
 bool Engine::GaveUp(Store store) const {

@@ -26,12 +26,12 @@ FailureRecord Describe(const Group& group, std::string_view system_identifier) {
     const auto oldest =
         std::find_if(row.changes.begin(), row.changes.end(),
                      [](const ChangePtr& change) { return change->op != Operation::kRefresh; });
-    record.rows.push_back({.row = row.newest->row,
-                           .mapping = row.newest->mapping->id,
-                           .failed_seq = row.seq,
-                           .first_seq = first_seq,
-                           .oldest_seq = oldest == row.changes.end() ? row.changes.front()->seq
-                                                                     : (*oldest)->seq});
+    record.rows.push_back(
+        {.row = row.newest->row,
+         .mapping = row.newest->mapping->id,
+         .failed_seq = row.seq,
+         .first_seq = first_seq,
+         .oldest_seq = oldest == row.changes.end() ? row.changes.front()->seq : (*oldest)->seq});
   }
   return record;
 }
@@ -81,7 +81,14 @@ bool Engine::TakeCarriedForward(const RowId& row) {
   const auto names = [&](const RowVersion& each) { return each.row == row; };
   const size_t waiting = std::erase_if(superseded_, names);
   const size_t on_the_way = checkpointing_ ? std::erase_if(checkpoint_.superseded, names) : 0;
-  return waiting + on_the_way > 0;
+  if (waiting + on_the_way > 0) return true;
+  // The truncation of its table has done so, unless the row has been parked since.
+  const auto truncates = [&](const RowVersion& each) {
+    return each.row.IsTable() && each.row.relation == row.relation;
+  };
+  return !parked_.contains(row) &&
+         (std::ranges::any_of(superseded_, truncates) ||
+          (checkpointing_ && std::ranges::any_of(checkpoint_.superseded, truncates)));
 }
 
 void Engine::On(FailureRecorded event) {
@@ -138,7 +145,7 @@ void Engine::On(const FailureSettled& event) {
 void Engine::FinishFailure(uint64_t id) {
   auto node = failures_.extract(id);
   Failure& failure = node.mapped();
-  for (const RowUndo& row : *failure.rows) parked_.insert(row.row);
+  for (const RowUndo& row : *failure.rows) parked_[row.row] = row.failed_seq;
   Release(failure.group);
   actions_.emplace_back(
       SagasFailed{std::max<int64_t>(1, static_cast<int64_t>(failure.group.sagas.size())),

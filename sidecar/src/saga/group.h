@@ -40,6 +40,8 @@ struct Group {
   bool Needs(Store store) const;
   /// Whether a store may hold some of it although this leader has not sent it.
   bool Replayed() const;
+  /// It is a table that is truncated, and nothing else.
+  bool Truncates() const { return apex::Truncates(rows); }
   /// The row whose newest change could not be encoded at capture, if there is one.
   const Change* Unencodable() const;
 };

@@ -15,8 +15,9 @@ void ForEachKey(const Saga& saga, Visit visit) {
 
 }  // namespace
 
-void WaitingSagas::Add(SagaPtr saga) {
-  const Serial serial = next_serial_++;
+void WaitingSagas::Add(SagaPtr saga) { Insert(next_serial_++, std::move(saga)); }
+
+void WaitingSagas::Insert(Serial serial, SagaPtr saga) {
   ForEachKey(*saga, [&](const RowId& key) {
     std::vector<Serial>& holders = by_key_[key];
     if (holders.empty() || holders.back() != serial) holders.push_back(serial);
@@ -25,7 +26,32 @@ void WaitingSagas::Add(SagaPtr saga) {
   sagas_.emplace(serial, std::move(saga));
 }
 
-std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int64_t through_seq) {
+WaitingSagas::Voided WaitingSagas::Void(uint32_t relation, int64_t below_seq) {
+  const auto stays = [&](const ChangePtr& change) {
+    return change->row.relation != relation || change->seq >= below_seq;
+  };
+  std::vector<Serial> touched;
+  for (const auto& [serial, saga] : sagas_) {
+    if (!std::ranges::all_of(saga->changes, stays)) touched.push_back(serial);
+  }
+  Voided voided;
+  for (const Serial serial : touched) {
+    auto rest = std::make_shared<Saga>(*sagas_.at(serial));
+    Remove(serial);
+    const auto gone = std::ranges::stable_partition(rest->changes, stays);
+    voided.changes.insert(voided.changes.end(), gone.begin(), gone.end());
+    rest->changes.erase(gone.begin(), gone.end());
+    if (rest->changes.empty()) {
+      ++voided.sagas;
+    } else {
+      Insert(serial, std::move(rest));
+    }
+  }
+  return voided;
+}
+
+std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int64_t through_seq,
+                                      const TableSet& held) {
   std::vector<Group> groups;
   std::unordered_set<Serial> left_behind;
   int64_t rows = 0;
@@ -39,7 +65,9 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
     for (Serial member : members) {
       const Saga& saga = *sagas_.at(member);
       stays = stays || saga.last_seq() > through_seq;
-      ForEachKey(saga, [&](const RowId& key) { stays = stays || busy.contains(key); });
+      ForEachKey(saga, [&](const RowId& key) {
+        stays = stays || busy.contains(key) || (!held.empty() && held.contains(key.relation));
+      });
     }
     if (stays) {
       left_behind.insert(members.begin(), members.end());

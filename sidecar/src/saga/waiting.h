@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -15,6 +16,7 @@
 namespace apex::saga {
 
 using RowSet = std::unordered_set<RowId, RowIdHash>;
+using TableSet = std::set<uint32_t>;  ///< oids
 
 class WaitingSagas {
  public:
@@ -23,9 +25,18 @@ class WaitingSagas {
   /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one
   /// group; a group is never cut). Every waiting saga that shares a row or aggregate with a taken
   /// one comes along, so that no older image is ever written while a newer one waits; a group that
-  /// touches a key of `busy` stays whole. So does one that was in part handed out ahead of its
-  /// turn, after `through_seq`: an older change of the same row may be yet to come.
-  std::vector<Group> Take(int64_t rows_max, const RowSet& busy, int64_t through_seq);
+  /// touches a key of `busy`, or a table of `held`, stays whole. So does one that was in part
+  /// handed out ahead of its turn, after `through_seq`: an older change of the same row may be yet
+  /// to come.
+  std::vector<Group> Take(int64_t rows_max, const RowSet& busy, int64_t through_seq,
+                          const TableSet& held = {});
+
+  struct Voided {
+    std::vector<ChangePtr> changes;
+    int64_t sagas = 0;  ///< Of which nothing is left.
+  };
+  /// Takes the changes of a table below this seq out of their sagas (rule E9).
+  Voided Void(uint32_t relation, int64_t below_seq);
 
   int64_t changes() const { return changes_; }
   bool empty() const { return sagas_.empty(); }
@@ -34,6 +45,7 @@ class WaitingSagas {
   using Serial = uint64_t;
 
   std::vector<Serial> ConnectedTo(Serial first) const;
+  void Insert(Serial serial, SagaPtr saga);
   void Remove(Serial serial);
 
   Serial next_serial_ = 0;

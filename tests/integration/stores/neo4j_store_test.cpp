@@ -143,6 +143,20 @@ class Neo4jStoreTest : public ::testing::Test {
     ASSERT_TRUE(status.ok()) << Describe(status.error());
   }
 
+  static ChangePtr Truncation(const MappingPtr& mapping, int64_t seq) {
+    return MakeChange(mapping, "[]", Operation::kTruncate, seq, std::nullopt);
+  }
+
+  /// In how many parts the store took the table away.
+  int Truncate(const MappingPtr& mapping, int64_t seq) {
+    const ChangePtr truncation = Truncation(mapping, seq);
+    for (int parts = 1;; ++parts) {
+      Result<bool> done = store_->Truncate(fence_, *truncation, Soon());
+      EXPECT_TRUE(done.ok()) << Describe(done.error());
+      if (!done.ok() || *done) return parts;
+    }
+  }
+
   /// The statement's rows as text, one a line.
   std::string Query(const std::string& cypher) {
     std::string parameters;
@@ -401,6 +415,65 @@ TEST_F(Neo4jStoreTest, KeepsWhatOtherApplicationsPutOnANodeAndBesideIt) {
   Write({Upsert(document_, R"(["d"])", 11, R"({"id": "d", "title": "U", "author_id": null})")});
   EXPECT_EQ(Query("MATCH (n:@Document:Reviewed) RETURN n.title, n.score"), "[U, 5]");
   EXPECT_EQ(Authors(), "[99, null, null]");
+}
+
+TEST_F(Neo4jStoreTest, TruncateTakesOlderRowsWithTheirRelationshipsAndUnusedStubs) {
+  Write({Upsert(author_, "[7]", 9, R"({"id": 7, "name": "Ada"})"),
+         Upsert(document_, R"(["d"])", 10, R"({"id": "d", "title": "T", "author_id": 7})"),
+         Upsert(document_, R"(["e"])", 11, R"({"id": "e", "title": "U", "author_id": 8})"),
+         Upsert(document_, R"(["f"])", 30, R"({"id": "f", "title": "new", "author_id": 7})"),
+         Upsert(needs_, R"(["e",1])", 12,
+                R"({"from_id": "e", "slot": 1, "to_id": "d", "note": "n"})")});
+  EXPECT_EQ(Truncate(document_, 20), 1);
+  EXPECT_EQ(Documents(), "[d, null, null]\n[e, null, null]\n[f, new, 30]")
+      << "what a join row points at stays as a stub";
+  EXPECT_EQ(Links(), "[f, 7, 30]");
+  EXPECT_EQ(Authors(), "[7, Ada, 9]");
+
+  EXPECT_EQ(Truncate(needs_, 21), 1);
+  EXPECT_EQ(Edges(), "");
+  EXPECT_EQ(Documents(), "[f, new, 30]");
+  EXPECT_EQ(Truncate(author_, 22), 1);
+  EXPECT_EQ(Authors(), "[7, null, null]") << "f points at it";
+  EXPECT_EQ(Truncate(document_, 31), 1);
+  EXPECT_EQ(Documents() + Authors(), "");
+}
+
+TEST_F(Neo4jStoreTest, TruncateOfATableThatPointsAtItselfAndOfAnEmptyOne) {
+  const MappingPtr page =
+      Parse(4, Filled(R"({"table": "public.pages", "key": [{"column": "id", "kind": "int"}],
+        "columns": [{"column": "id", "kind": "int"}, {"column": "parent_id", "kind": "int"}, {"column": "next_id", "kind": "int"}],
+        "aggregate": null, "vector": null, "cache": null,
+        "graph": {"kind": "node", "label": "@Page", "properties": [],
+                  "relations": [{"type": "CHILD_OF", "via": ["parent_id"], "label": "@Page", "key": ["id"]},
+                                {"type": "NEXT", "via": ["next_id"], "label": "@Page", "key": ["id"]}]}})"));
+  Prepare({page});
+  EXPECT_EQ(Truncate(page, 5), 1);
+  Write({Upsert(page, "[1]", 10, R"({"id": 1, "parent_id": 1, "next_id": 2})"),
+         Upsert(page, "[2]", 11, R"({"id": 2, "parent_id": 1, "next_id": 3})"),
+         Upsert(page, "[4]", 30, R"({"id": 4, "parent_id": 2, "next_id": null})")});
+  EXPECT_EQ(Truncate(page, 20), 1);
+  EXPECT_EQ(Query("MATCH (n:@Page) RETURN n.id, n._apex_seq ORDER BY n.id"), "[2, null]\n[4, 30]");
+  EXPECT_EQ(Query("MATCH (a:@Page)-[r]->(b) RETURN a.id, type(r), b.id"), "[4, CHILD_OF, 2]");
+}
+
+TEST_F(Neo4jStoreTest, TruncateTakesALargeTableInPartsAndNothingForAnEpochThatNoLongerLeads) {
+  constexpr int kRows = 6000;
+  std::vector<RowWrite> rows;
+  for (int id = 0; id < kRows; ++id)
+    rows.push_back(Upsert(author_, fmt::format("[{}]", id), id + 1,
+                          fmt::format(R"({{"id": {}, "name": "n"}})", id)));
+  Write(std::move(rows));
+  Neo4jStore next(options_);
+  const std::vector<MappingPtr> mappings{author_};
+  ASSERT_TRUE(next.Prepare(Fence{prefix_, 2}, mappings, Soon()).ok());
+  Result<bool> late = store_->Truncate(fence_, *Truncation(author_, kRows + 1), Soon());
+  ASSERT_FALSE(late.ok());
+  EXPECT_EQ(late.error().native_code, kFenced);
+  fence_.epoch = 2;
+  Prepare({author_});
+  EXPECT_EQ(Truncate(author_, kRows + 1), 2);
+  EXPECT_EQ(Authors(), "");
 }
 
 TEST_F(Neo4jStoreTest, TakesCompositeKeysAndOddNames) {

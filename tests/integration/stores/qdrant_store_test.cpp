@@ -119,6 +119,19 @@ class QdrantStoreTest : public testing::Test {
   }
 
   Status Write(std::vector<RowWrite> rows) { return store_.Write(fence_, rows, Soon()); }
+  /// In how many parts the store took the table away.
+  int Truncate(int64_t seq) {
+    Change truncation;
+    truncation.seq = seq;
+    truncation.op = Operation::kTruncate;
+    truncation.mapping = mapping_;
+    truncation.row = {1, "[]"};
+    for (int parts = 1;; ++parts) {
+      Result<bool> done = store_.Truncate(fence_, truncation, Soon());
+      EXPECT_TRUE(done.ok()) << Describe(done.error());
+      if (!done.ok() || *done) return parts;
+    }
+  }
   Status Undo(const RowUndo& undo) {
     return store_.Undo(fence_, std::vector<RowUndo>{undo}, Soon());
   }
@@ -131,6 +144,29 @@ class QdrantStoreTest : public testing::Test {
   void ExpectUndone(const RowUndo& undo) {
     const Status status = Undo(undo);
     ASSERT_TRUE(status.ok()) << Describe(status.error());
+  }
+
+  /// Points as somebody else makes them.
+  void WriteByHand(std::initializer_list<uint64_t> ids) {
+    ::qdrant::UpdateBatchPoints request;
+    request.set_collection_name(mapping_->vector->collection);
+    request.set_wait(true);
+    for (const uint64_t id : ids) {
+      auto* point = request.add_operations()->mutable_upsert()->add_points();
+      point->mutable_id()->set_num(id);
+      (*point->mutable_payload())["title"].set_string_value("by hand");
+      auto* data = point->mutable_vectors()->mutable_vector()->mutable_dense()->mutable_data();
+      data->Resize(4, 1);
+    }
+    bool sent = false;
+    const Status by_hand = reader_.UpdateAll(
+        [&]() -> Result<std::optional<UpdateRequest>> {
+          if (std::exchange(sent, true)) return std::optional<UpdateRequest>();
+          return std::optional(
+              UpdateRequest{request.SerializeAsString(), request.operations_size()});
+        },
+        Soon());
+    ASSERT_TRUE(by_hand.ok()) << Describe(by_hand.error());
   }
 
   std::map<uint64_t, Stored> Read(const std::vector<uint64_t>& ids) {
@@ -289,24 +325,7 @@ TEST_F(QdrantStoreTest, DeletedRowAndNullEmbeddingLeaveNoPoint) {
 }
 
 TEST_F(QdrantStoreTest, PointThatSomebodyElseWroteWithoutAVersionIsTakenOver) {
-  ::qdrant::UpdateBatchPoints request;
-  request.set_collection_name(mapping_->vector->collection);
-  request.set_wait(true);
-  for (const uint64_t id : {1, 2}) {
-    auto* point = request.add_operations()->mutable_upsert()->add_points();
-    point->mutable_id()->set_num(id);
-    (*point->mutable_payload())["title"].set_string_value("by hand");
-    auto* data = point->mutable_vectors()->mutable_vector()->mutable_dense()->mutable_data();
-    data->Resize(4, 1);
-  }
-  bool sent = false;
-  const Status by_hand = reader_.UpdateAll(
-      [&]() -> Result<std::optional<UpdateRequest>> {
-        if (std::exchange(sent, true)) return std::optional<UpdateRequest>();
-        return std::optional(UpdateRequest{request.SerializeAsString(), request.operations_size()});
-      },
-      Soon());
-  ASSERT_TRUE(by_hand.ok()) << Describe(by_hand.error());
+  WriteByHand({1, 2});
   ExpectWritten({Row(1, 3, "ours"), Gone(2, 4)});
   EXPECT_EQ(Read(1)->title(), "ours");
   EXPECT_FALSE(Read(2));
@@ -344,6 +363,30 @@ TEST_F(QdrantStoreTest, TwoStoresThatWriteTheSameRowsLeaveTheNewest) {
   std::vector<uint64_t> ids(kRows);
   for (int id = 0; id < kRows; ++id) ids[id] = id;
   for (const auto& [id, point] : Read(ids)) EXPECT_EQ(point.seq(), 42) << id;
+}
+
+TEST_F(QdrantStoreTest, TruncateTakesOlderVersionsAndLeavesNewerOnesAndWhatIsNotOurs) {
+  ExpectWritten({Row(1, 10, "older"), Row(2, 19, "older"), Row(3, 20, "at"), Row(4, 21, "newer")});
+  WriteByHand({5});
+  EXPECT_EQ(Truncate(20), 1);
+  EXPECT_THAT(Read({1, 2, 3, 4, 5}),
+              testing::UnorderedElementsAre(testing::Key(3), testing::Key(4), testing::Key(5)));
+  EXPECT_EQ(Truncate(20), 1);
+  EXPECT_EQ(Read(4)->title(), "newer");
+}
+
+TEST_F(QdrantStoreTest, TruncateTakesALargeTableInParts) {
+  constexpr int64_t kRows = 12000;
+  std::vector<RowWrite> rows;
+  for (int64_t id = 1; id <= kRows; ++id) rows.push_back(Row(id, id, "r"));
+  ExpectWritten(std::move(rows));
+  EXPECT_EQ(Truncate(kRows), 3);
+  EXPECT_THAT(Read({1, 5001, kRows - 1, kRows}), testing::ElementsAre(testing::Key(kRows)));
+}
+
+TEST_F(QdrantStoreTest, TruncateOfACollectionThatIsNotThereIsDone) {
+  ASSERT_TRUE(reader_.DeleteCollection(mapping_->vector->collection, Soon()).ok());
+  EXPECT_EQ(Truncate(5), 1);
 }
 
 TEST_F(QdrantStoreTest, WrongDimensionIsPermanentInQdrantsOwnWords) {

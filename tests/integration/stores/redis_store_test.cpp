@@ -187,6 +187,28 @@ class RedisStoreTest : public testing::Test {
     const Status written = store_->Write(fence_, rows, Soon());
     EXPECT_TRUE(written.ok()) << Describe(written.error());
   }
+  static RowWrite Entry(const MappingPtr& mapping, int64_t seq, int id) {
+    auto change = std::make_shared<Change>();
+    change->seq = seq;
+    change->mapping = mapping;
+    change->row = {.relation = 1, .key = json::array({id}).dump()};
+    change->after = json{{"id", id}, {"title", "t"}}.dump();
+    return Rows({change});
+  }
+  static ChangePtr Truncation(const MappingPtr& mapping, int64_t seq) {
+    auto change = std::make_shared<Change>();
+    change->seq = seq;
+    change->op = Operation::kTruncate;
+    change->mapping = mapping;
+    change->row = {.relation = 1, .key = "[]"};
+    return change;
+  }
+  void Truncate(const MappingPtr& mapping, int64_t seq) {
+    const ChangePtr truncation = Truncation(mapping, seq);
+    Result<bool> done = false;
+    while (done.ok() && !*done) done = store_->Truncate(fence_, *truncation, Soon());
+    EXPECT_TRUE(done.ok()) << Describe(done.error());
+  }
   void Undo(const std::vector<RowUndo>& rows) {
     const Status undone = store_->Undo(fence_, rows, Soon());
     EXPECT_TRUE(undone.ok()) << Describe(undone.error());
@@ -398,6 +420,44 @@ TEST_F(RedisStoreTest, UndoRemovesTheFailedVersionAndWhatDependsOnIt) {
   EXPECT_THAT(Get("doc:b"), HasSubstr("later"));
   EXPECT_EQ(subscriber.Next()["event"], "document_updated");
   Undo({undo("a", 5)});
+}
+
+TEST_F(RedisStoreTest, TruncateTakesOlderEntriesAndWhateverRowsOfTheTableName) {
+  auto mapping = NewMapping(CacheMode::kWrite);
+  mapping->key = {{.name = "id", .kind = ColumnKind::kInt}};
+  mapping->columns[0] = {.name = "id", .kind = ColumnKind::kInt};
+  mapping->cache->invalidate = {"doc:{id}:chunks", "query:*{id}*", "docs:all"};
+  mapping->cache->events = {"document"};
+  Write({Entry(mapping, 10, 1), Entry(mapping, 30, 2)});
+  Set("doc:3", "filled by a service");
+  Do({"SADD", prefix_ + "doc:4", "not an entry"});
+  for (const char* key :
+       {"doc:7:chunks", "query:about 7", "query:others", "docs:all", "doc:x", "user:1"})
+    Set(key);
+  Subscriber subscriber(prefix_ + "events");
+  Truncate(mapping, 20);
+  EXPECT_THAT(Names(), UnorderedElementsAre("doc:2", "doc:4", "query:others", "doc:x", "user:1"));
+  const json event = subscriber.Next();
+  EXPECT_EQ(event["event"], "document_truncated");
+  EXPECT_TRUE(event["document_id"].is_null());
+}
+
+TEST_F(RedisStoreTest, TruncateOfEntriesThatServicesFillTakesThemAll) {
+  const auto mapping = NewMapping(CacheMode::kInvalidate);
+  Set("doc:a");
+  Set("doc:b", R"({"_apex_seq":99})");
+  Set("other");
+  Truncate(mapping, 20);
+  EXPECT_THAT(Names(), ElementsAre("other"));
+}
+
+TEST_F(RedisStoreTest, EvictingATableTakesItsEntriesAlone) {
+  auto mapping = NewMapping(CacheMode::kWrite);
+  mapping->cache->invalidate = {"query:*{id}*"};
+  Write({Upsert(mapping, 10, "a", "old"), Upsert(mapping, 30, "b", "new")});
+  Set("query:a");
+  ASSERT_TRUE(store_->Evict(fence_, std::vector{Rows({Truncation(mapping, 20)})}, Soon()).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("doc:b", "query:a"));
 }
 
 TEST_F(RedisStoreTest, SendsNothingWhenARowCannotBeEncoded) {

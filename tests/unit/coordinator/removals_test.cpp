@@ -21,6 +21,10 @@ class ToldStore : public TargetStore {
   Status Write(const Fence&, std::span<const RowWrite> rows, Deadline) override {
     return Say("write", rows.front().newest->row);
   }
+  Result<bool> Truncate(const Fence&, const apex::Change& truncation, Deadline) override {
+    if (Status said_so = Say("truncate", truncation.row); !said_so.ok()) return said_so.error();
+    return --parts <= 0;
+  }
   Status Undo(const Fence&, std::span<const RowUndo> rows, Deadline) override {
     return Say("undo", rows.front().row);
   }
@@ -28,6 +32,7 @@ class ToldStore : public TargetStore {
 
   std::vector<std::string> said;
   std::string refuses;
+  int parts = 1;  ///< Of a table that is truncated.
 
  private:
   Status Say(const std::string& what, const RowId& row) {
@@ -80,6 +85,15 @@ TEST_F(RemovalsTest, RepeatsWhatWasTakenAwayInOrder) {
   EXPECT_THAT(store.said, ElementsAre("write a", "undo b", "write b"));
   EXPECT_TRUE(Repeat(removals).ok());
   EXPECT_THAT(store.said, testing::SizeIs(3)) << "once";
+}
+
+TEST_F(RemovalsTest, TakesAWholeTableAwayOnceMoreInAllItsParts) {
+  Removals removals(Store::kQdrant, kLong);
+  removals.Doubt();
+  removals.Written({Change("[]", Operation::kTruncate)});
+  store.parts = 3;
+  EXPECT_TRUE(Repeat(removals).ok());
+  EXPECT_THAT(store.said, ElementsAre("truncate []", "truncate []", "truncate []"));
 }
 
 TEST_F(RemovalsTest, IsNotDueWhenNothingWasRemoved) {

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <limits>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -34,6 +35,10 @@ class FakeStore : public CacheStore {
     const std::lock_guard lock(mutex_);
     return looks_;
   }
+  void TakeTableInParts(int parts) {
+    const std::lock_guard lock(mutex_);
+    parts_ = parts;
+  }
 
   Store store() const override { return Store::kRedis; }
   Status Prepare(const Fence& /*fence*/, std::span<const MappingPtr> /*mappings*/,
@@ -46,6 +51,12 @@ class FakeStore : public CacheStore {
   Status Write(const Fence& /*fence*/, std::span<const RowWrite> /*rows*/,
                Deadline /*deadline*/) override {
     return Rows();
+  }
+  Result<bool> Truncate(const Fence& /*fence*/, const Change& /*truncation*/,
+                        Deadline /*deadline*/) override {
+    if (Status status = Rows(); !status.ok()) return status.error();
+    const std::lock_guard lock(mutex_);
+    return --parts_ <= 0;
   }
   Status Undo(const Fence& /*fence*/, std::span<const RowUndo> /*rows*/,
               Deadline /*deadline*/) override {
@@ -70,6 +81,7 @@ class FakeStore : public CacheStore {
   mutable std::mutex mutex_;
   Answers answers_;
   int looks_ = 0;
+  int parts_ = 0;
 };
 
 class TargetWorkerTest : public testing::Test {
@@ -85,9 +97,15 @@ class TargetWorkerTest : public testing::Test {
 
   void Write() {
     worker_.Perform(saga::Write{1, Store::kRedis, std::make_shared<std::vector<RowWrite>>()});
+    AwaitAnswerOf(1);
+  }
+
+  void AwaitAnswerOf(uint64_t batch) {
     std::deque<saga::Event> answered;
     while (answered.empty()) answered = mailbox_.Take(Deadline::After(std::chrono::seconds(10)));
-    ASSERT_TRUE(std::holds_alternative<saga::WriteFinished>(answered.front()));
+    const auto* finished = std::get_if<saga::WriteFinished>(&answered.front());
+    ASSERT_TRUE(finished);
+    EXPECT_EQ(finished->batch, batch);
   }
 
   /// Looks at the idle store until one look is over: a second one has begun then.
@@ -149,6 +167,22 @@ TEST_F(TargetWorkerTest, ARefusalOfRowsIsNotTheStoresAndOfAPingIs) {
   store_.AnswerWith({.ping = Error(ErrorKind::kPermanent, "not a Redis")});
   Look();
   EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("not a Redis")));
+}
+
+TEST_F(TargetWorkerTest, ATableIsTakenAwayInPartsBetweenWhichOtherJobsHaveTheirTurn) {
+  store_.TakeTableInParts(std::numeric_limits<int>::max());
+  auto truncation = std::make_shared<Change>();
+  truncation->op = Operation::kTruncate;
+  worker_.Perform(saga::Write{
+      7, Store::kRedis, std::make_shared<std::vector<RowWrite>>(1, RowWrite{1, truncation, {}})});
+  Write();
+  store_.TakeTableInParts(2);
+  AwaitAnswerOf(7);
+  store_.AnswerWith({.rows = Error(ErrorKind::kTransient, "restarting")});
+  worker_.Perform(saga::Write{
+      8, Store::kRedis, std::make_shared<std::vector<RowWrite>>(1, RowWrite{1, truncation, {}})});
+  AwaitAnswerOf(8);
+  EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("restarting")));
 }
 
 }  // namespace

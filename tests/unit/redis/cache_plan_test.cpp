@@ -243,5 +243,31 @@ TEST(EventMessageTest, NamesTheRowAndTheTime) {
   }
 }
 
+TEST(CachePlanTest, NamesWhateverRowsOfATableMayHaveByPatternsAsNarrowAsTheKindAllows) {
+  auto mapping = Mapping(ColumnKind::kUuid);
+  mapping->columns.push_back({.name = "name", .kind = ColumnKind::kText});
+  mapping->cache->entry = "doc:{v}";
+  mapping->cache->invalidate = {"doc:{v}:chunks", "n[o]:*{id}*", "by:{name}", "all:docs"};
+  Result<CachePlan> plan = CachePlan::Compile(mapping, "a*p:");
+  ASSERT_TRUE(plan.ok());
+  const TableKeys table = plan->KeysOfTable();
+  EXPECT_TRUE(table.versioned);
+  EXPECT_THAT(table.keys, ElementsAre("a*p:all:docs"));
+  const std::string id = "0190a5e0-5c1e-7000-8000-000000000001";
+  EXPECT_TRUE(GlobMatch(table.entries, "a*p:doc:" + id));
+  EXPECT_FALSE(GlobMatch(table.entries, "a*p:doc:" + id + ":chunks"));
+  EXPECT_FALSE(GlobMatch(table.entries, "axp:doc:" + id));
+  ASSERT_EQ(table.patterns.size(), 3u);
+  EXPECT_TRUE(GlobMatch(table.patterns[0], "a*p:doc:" + id + ":chunks"));
+  EXPECT_EQ(table.patterns[1], R"(a\*p:n[o]:*[-0-9]**)");
+  EXPECT_EQ(table.patterns[2], R"(a\*p:by:*)");
+}
+
+TEST(EventMessageTest, ATableAsAWholeIsNoDocument) {
+  EXPECT_EQ(
+      EventMessage({.relation = 1, .key = "[]"}, "document_truncated", "t"),
+      R"({"document_id":null,"event":"document_truncated","timestamp":"t","source":"cache_service"})");
+}
+
 }  // namespace
 }  // namespace apex::redis

@@ -27,7 +27,7 @@ class EngineFailuresTest : public EngineTest {
 
   static Leadership WithParked(const std::string& key) {
     Leadership leadership;
-    leadership.parked_rows = {Row(key)};
+    leadership.parked_rows = {{Row(key), 1}};
     return leadership;
   }
 

@@ -43,6 +43,8 @@ struct ChangeSpec {
   Operation op = Operation::kUpdate;
   std::set<Store> stores = {kNeo4j, kQdrant, kRedis};
   std::string capture_error = "";
+  uint32_t relation = 1;
+  uint32_t aggregate_relation = 0;  ///< 0: the same.
 };
 
 inline ChangePtr Make(const ChangeSpec& spec) {
@@ -52,8 +54,9 @@ inline ChangePtr Make(const ChangeSpec& spec) {
   change->command = spec.command;
   change->op = spec.op;
   change->mapping = MappingFor(spec.stores);
-  change->row = Row(spec.key);
-  change->aggregate = Row(spec.aggregate.empty() ? spec.key : spec.aggregate);
+  change->row = {spec.relation, spec.key};
+  change->aggregate = {spec.aggregate_relation > 0 ? spec.aggregate_relation : spec.relation,
+                       spec.aggregate.empty() ? spec.key : spec.aggregate};
   change->capture_error = spec.capture_error;
   change->captured_at_us = 1'700'000'000'000'000 + spec.seq;
   return change;

@@ -34,6 +34,7 @@ class FakeTarget : public TargetStore {
   Store store() const override { return Store::kNeo4j; }
   Status Prepare(const Fence&, std::span<const MappingPtr>, Deadline) override { return {}; }
   Status Write(const Fence&, std::span<const RowWrite>, Deadline) override { return {}; }
+  Result<bool> Truncate(const Fence&, const Change&, Deadline) override { return true; }
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline) override {
     epoch = fence.epoch;
     undone.insert(undone.end(), rows.begin(), rows.end());

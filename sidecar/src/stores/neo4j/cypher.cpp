@@ -56,6 +56,15 @@ std::string UnusedStubs(std::string_view nodes, size_t key_columns) {
                      nodes, key_columns);
 }
 
+std::string RemoveProperties(const Names& key, const Names& properties) {
+  std::string removals;
+  for (const std::string& property : properties) {
+    if (std::ranges::find(key, property) == key.end())
+      removals += fmt::format(" REMOVE n.{}", Quote(property));
+  }
+  return removals;
+}
+
 std::string UniqueConstraint(const std::string& label, const Names& key) {
   return fmt::format("CREATE CONSTRAINT IF NOT EXISTS FOR (n:{}) REQUIRE {} IS UNIQUE",
                      Quote(label), SchemaKey("n", key));
@@ -101,11 +110,7 @@ std::string UpsertNodes(const std::string& label, const Names& key) {
 }
 
 std::string ClearNodes(const std::string& label, const Names& key, const Names& properties) {
-  std::string removals;
-  for (const std::string& property : properties) {
-    if (std::ranges::find(key, property) == key.end())
-      removals += fmt::format(" REMOVE n.{}", Quote(property));
-  }
+  const std::string removals = RemoveProperties(key, properties);
   return fmt::format("UNWIND $rows AS row\nOPTIONAL MATCH (n:{} {})\n", Quote(label),
                      Pattern(key, "k")) +
          When("n IS NOT NULL AND " + Replaceable("n"), "SET n._apex_seq = row.s" + removals) +
@@ -183,6 +188,42 @@ std::string PutEdges(const EdgeMapping& edge, const Names& key) {
          When("o IS NULL", create) +
          When("o IS NOT NULL AND " + Replaceable("o"), "SET o += row.p, o._apex_seq = row.s") +
          "RETURN count(DISTINCT row.k) AS rows";
+}
+
+// A node keeps its version until its relationships are gone, so that it is nobody's unused stub.
+std::string TruncateNodes(const std::string& label, const Names& key, const Names& properties,
+                          const std::vector<RelationGroup>& groups) {
+  std::string cypher =
+      fmt::format("MATCH (n:{}) WHERE n._apex_seq < $seq\nWITH n LIMIT $limit{}\nWITH ",
+                  Quote(label), RemoveProperties(key, properties));
+  for (const RelationGroup& group : groups) {
+    cypher += fmt::format(
+        "n\n"
+        "OPTIONAL MATCH (n)-[r:{}]->(m:{}) WHERE r._apex_seq IS NOT NULL\n"
+        "DELETE r\n"
+        "WITH collect(DISTINCT n) AS gone, collect(m) AS old\n"
+        "FOREACH (m IN {} | DELETE m)\n"
+        "WITH gone UNWIND gone AS n\n"
+        "WITH ",
+        Quote(group.type), Quote(group.label), UnusedStubs("old", group.key.size()));
+  }
+  return cypher +
+         "collect(n) AS gone\n"
+         "FOREACH (n IN gone | REMOVE n._apex_seq)\n"
+         "FOREACH (n IN [x IN gone WHERE NOT (x)--()] | DELETE n)\n"
+         "RETURN size(gone) AS rows";
+}
+
+std::string TruncateEdges(const EdgeMapping& edge) {
+  return fmt::format(
+      "MATCH (f:{})-[r:{}]->(t:{}) WHERE r._apex_seq < $seq\n"
+      "WITH f, r, t LIMIT $limit\n"
+      "DELETE r\n"
+      "WITH count(*) AS rows, collect(DISTINCT f) AS sources, collect(DISTINCT t) AS targets\n"
+      "FOREACH (x IN {} + {} | DELETE x)\n"
+      "RETURN rows",
+      Quote(edge.from.label), Quote(edge.type), Quote(edge.to.label),
+      UnusedStubs("sources", edge.from.key.size()), UnusedStubs("targets", edge.to.key.size()));
 }
 
 std::string_view LockPipeline() {

@@ -61,6 +61,14 @@ std::string UnlinkEdges(const EdgeMapping& edge, const std::vector<std::string>&
 /// missing.
 std::string PutEdges(const EdgeMapping& edge, const std::vector<std::string>& key);
 
+/// Parameters seq, limit; returns how many rows it took away, which are all there are when they are
+/// fewer than the limit. What EraseNodes and PruneRelations do, for every node of a lower version.
+std::string TruncateNodes(const std::string& label, const std::vector<std::string>& key,
+                          const std::vector<std::string>& properties,
+                          const std::vector<RelationGroup>& groups);
+/// The same for a join table's relationships.
+std::string TruncateEdges(const EdgeMapping& edge);
+
 /// Parameters name, position. Makes the pipeline's node and takes its write lock for the rest of
 /// the transaction.
 std::string_view LockPipeline();

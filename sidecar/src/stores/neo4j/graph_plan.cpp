@@ -110,7 +110,9 @@ std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping) {
     node.upsert = UpsertNodes(table.node->label, key);
     node.clear = ClearNodes(table.node->label, key, properties);
     node.erase = EraseNodes(table.node->label, key);
-    for (const RelationGroup& group : GroupRelations(*table.node)) {
+    const std::vector<RelationGroup> groups = GroupRelations(*table.node);
+    plan->truncate = TruncateNodes(table.node->label, key, properties, groups);
+    for (const RelationGroup& group : groups) {
       RelationPlan relation{PruneRelations(table.node->label, key, group),
                             RelateNodes(table.node->label, key, group),
                             {}};
@@ -122,6 +124,7 @@ std::unique_ptr<const GraphPlan> MakePlan(MappingPtr mapping) {
     EdgePlan& edge = plan->edge.emplace();
     edge.unlink = UnlinkEdges(*table.edge, key);
     edge.put = PutEdges(*table.edge, key);
+    plan->truncate = TruncateEdges(*table.edge);
     edge.from = WantAll(*plan, table.edge->from.columns);
     edge.to = WantAll(*plan, table.edge->to.columns);
   }
@@ -240,6 +243,15 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
       statements.push_back(std::move(statement));
     }
   }
+}
+
+std::string TruncateParameters(int64_t below_seq, int64_t limit) {
+  std::string parameters;
+  Writer out(parameters);
+  out.MapHeader(2);
+  WriteInt(out, "seq", below_seq);
+  WriteInt(out, "limit", limit);
+  return parameters;
 }
 
 std::string PipelineParameters(

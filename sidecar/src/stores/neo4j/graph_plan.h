@@ -58,6 +58,7 @@ struct GraphPlan {
   std::vector<Column> key;     ///< As the key's values are written.
   std::vector<Column> wanted;  ///< Columns of the image that the graph needs, and no others.
   std::vector<Property> properties;
+  std::string truncate;
   std::optional<NodePlan> node;
   std::optional<EdgePlan> edge;
 };
@@ -113,6 +114,9 @@ class TransactionBuilder {
       order_;  ///< As first seen: the caller's order of tables is kept.
   size_t bytes_ = 0;
 };
+
+/// Encodes the parameters of a plan's `truncate`.
+std::string TruncateParameters(int64_t below_seq, int64_t limit);
 
 /// Encodes the parameters of the pipeline's own statements.
 std::string PipelineParameters(std::string_view name,

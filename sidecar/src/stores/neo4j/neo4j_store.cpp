@@ -47,18 +47,27 @@ int64_t Counted(const Records& records) {
   return count == nullptr ? -1 : *count;
 }
 
+/// Rows of a statement that only its answer tells.
+constexpr int64_t kUntold = -1;
+/// Nodes or relationships that one transaction of a truncation takes away.
+constexpr int64_t kTruncatedRowsMax = 5000;
+
 /// Rule E11: an acknowledgement is not proof.
 Status CheckCounts(std::span<const Statement> statements, const TransactionOutcome& outcome,
                    std::string_view operation) {
   for (size_t i = 0; i < statements.size(); ++i) {
     const int64_t counted = i < outcome.results.size() ? Counted(outcome.results[i]) : -1;
-    if (counted != statements[i].rows) {
+    if (statements[i].rows == kUntold ? counted < 0 : counted != statements[i].rows) {
       return MakeError(operation, ErrorKind::kUnknownOutcome, kShortfall,
                        "sent " + std::to_string(statements[i].rows) + " rows, Neo4j went through " +
                            std::to_string(counted));
     }
   }
   return {};
+}
+
+Status ToStatus(const Result<int64_t>& counted) {
+  return counted.ok() ? Status() : Status(counted.error());
 }
 
 constexpr std::string_view kIndexNameTaken = "Neo.ClientError.Schema.IndexWithNameAlreadyExists";
@@ -104,7 +113,7 @@ Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
   claim_ = std::uniform_int_distribution<int64_t>(1)(random_);
   const std::vector<Statement> claim{LockStatement(fence, 0),
                                      GuardStatement(ClaimEpoch(), fence, claim_)};
-  return RunFenced(claim, "claim", deadline);
+  return ToStatus(RunFenced(claim, "claim", deadline));
 }
 
 Status Neo4jStore::Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
@@ -127,6 +136,20 @@ Status Neo4jStore::Write(const Fence& fence, std::span<const RowWrite> rows, Dea
     tasks.push_back(task);
   }
   return Apply(fence, std::move(tasks), position, "write", deadline);
+}
+
+Result<bool> Neo4jStore::Truncate(const Fence& fence, const Change& truncation, Deadline deadline) {
+  ForgetOldPlans();
+  const GraphPlan* plan = PlanOf(truncation.mapping);
+  if (plan == nullptr) return true;
+  if (Result<BoltConnection*> connection = Connected(deadline); !connection.ok())
+    return connection.error();
+  const std::vector<Statement> statements{
+      LockStatement(fence, truncation.seq), GuardStatement(CheckEpoch(), fence, claim_),
+      Statement{plan->truncate, TruncateParameters(truncation.seq, kTruncatedRowsMax), kUntold}};
+  Result<int64_t> counted = RunFenced(statements, "truncate", deadline);
+  if (!counted.ok()) return counted.error();
+  return *counted < kTruncatedRowsMax;
 }
 
 Status Neo4jStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) {
@@ -172,16 +195,20 @@ Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t
   std::vector<Statement> statements{LockStatement(fence, position),
                                     GuardStatement(CheckEpoch(), fence, claim_)};
   builder.Finish(statements);
-  return RunFenced(statements, operation, deadline);
+  return ToStatus(RunFenced(statements, operation, deadline));
 }
 
-Status Neo4jStore::RunFenced(std::span<const Statement> statements, std::string_view operation,
-                             Deadline deadline) {
+Result<int64_t> Neo4jStore::RunFenced(std::span<const Statement> statements,
+                                      std::string_view operation, Deadline deadline) {
   for (int attempt = 1;; ++attempt) {
     TransactionOutcome outcome =
         connection_->RunTransaction(database_, statements, operation, deadline);
     Settle(outcome.error ? &*outcome.error : nullptr);
-    if (!outcome.error) return CheckCounts(statements, outcome, operation);
+    if (!outcome.error) {
+      if (Status sound = CheckCounts(statements, outcome, operation); !sound.ok())
+        return sound.error();
+      return Counted(outcome.results.back());
+    }
 
     if (outcome.results.size() == kGuardIndex && outcome.error->native_code == kDivisionByZero) {
       return MakeError(operation, ErrorKind::kPermanent, kFenced,

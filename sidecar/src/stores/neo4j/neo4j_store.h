@@ -37,6 +37,7 @@ class Neo4jStore : public TargetStore {
   Status Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
                  Deadline deadline) override;
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
+  Result<bool> Truncate(const Fence& fence, const Change& truncation, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
 
@@ -52,8 +53,9 @@ class Neo4jStore : public TargetStore {
   Status Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t position,
                std::string_view operation, Deadline deadline);
   /// Runs the statements, the second of which guards epoch and claim; deadlocks are tried again.
-  Status RunFenced(std::span<const Statement> statements, std::string_view operation,
-                   Deadline deadline);
+  /// Returns what the last one counted.
+  Result<int64_t> RunFenced(std::span<const Statement> statements, std::string_view operation,
+                            Deadline deadline);
   Status MakeSchema(std::string_view statement, Deadline deadline);
   Status RunAlone(std::string_view cypher, std::string_view operation, Deadline deadline);
 

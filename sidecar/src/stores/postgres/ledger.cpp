@@ -137,13 +137,15 @@ Status Ledger::Load(Leadership& leadership, Deadline deadline) {
     leadership.compensating.push_back(std::move(failure));
   }
 
-  Result<Rows> parked = session_.Query("load parked rows",
-                                       "SELECT r.relation::oid, r.key::text FROM apex.saga_row r"
-                                       " JOIN apex.saga s ON s.id = r.saga WHERE s.pipeline = $1",
-                                       {options_.pipeline}, deadline);
+  Result<Rows> parked =
+      session_.Query("load parked rows",
+                     "SELECT r.relation::oid, r.key::text, r.failed_seq FROM apex.saga_row r"
+                     " JOIN apex.saga s ON s.id = r.saga WHERE s.pipeline = $1",
+                     {options_.pipeline}, deadline);
   if (!parked.ok()) return parked.error();
   for (int i = 0; i < parked->size(); ++i) {
-    leadership.parked_rows.push_back({parked->Oid(i, 0), CompactJson(parked->Bytes(i, 1))});
+    leadership.parked_rows.push_back(
+        {{parked->Oid(i, 0), CompactJson(parked->Bytes(i, 1))}, parked->Int(i, 2)});
   }
   return {};
 }

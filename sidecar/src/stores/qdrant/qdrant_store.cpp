@@ -47,6 +47,17 @@ Status Send(std::span<const Row> rows, Encode encode, Client* client, Deadline d
   return client->UpdateAll([&batcher] { return batcher.Next(); }, deadline);
 }
 
+/// Points that one call of Truncate takes away.
+constexpr uint32_t kTruncatedPointsMax = 5000;
+
+::qdrant::Filter OlderThan(int64_t seq) {
+  ::qdrant::Filter older;
+  auto* field = older.add_must()->mutable_field();
+  field->set_key(std::string(kSeqField));
+  field->mutable_range()->set_lte(static_cast<double>(seq - 1));
+  return older;
+}
+
 StoreError Gone(const std::string& collection) {
   StoreError error;
   error.store = Store::kQdrant;
@@ -173,6 +184,41 @@ Result<std::vector<RowWrite>> QdrantStore::NotReached(std::span<const RowWrite* 
     rows = rows.subspan(count);
   }
   return missed;
+}
+
+Result<bool> QdrantStore::Truncate(const Fence& /*fence*/, const Change& truncation,
+                                   Deadline deadline) {
+  if (!truncation.mapping->vector) return true;
+  const std::string& collection = truncation.mapping->vector->collection;
+  ::qdrant::ScrollPoints request;
+  request.set_collection_name(collection);
+  request.set_limit(kTruncatedPointsMax);
+  request.mutable_with_payload()->set_enable(false);
+  *request.mutable_filter() = OlderThan(truncation.seq);
+  auto older = client_.ScrollPoints(request, deadline);
+  if (!older.ok()) return older.error();
+  if (!*older) return true;
+
+  // The last part is named by its version alone: it takes what the node that was asked lacked.
+  const bool last = (*older)->result_size() < static_cast<int>(kTruncatedPointsMax);
+  ::qdrant::UpdateBatchPoints removal;
+  removal.set_collection_name(collection);
+  removal.set_wait(true);
+  auto* filter =
+      removal.add_operations()->mutable_delete_points()->mutable_points()->mutable_filter();
+  *filter = OlderThan(truncation.seq);
+  if (!last) {
+    auto* these = filter->add_must()->mutable_has_id();
+    for (const auto& point : (*older)->result()) *these->add_has_id() = point.id();
+  }
+  std::optional<UpdateRequest> once = UpdateRequest{removal.SerializeAsString(), 1};
+  Status removed = client_.UpdateAll(
+      [&once]() -> Result<std::optional<UpdateRequest>> {
+        return std::exchange(once, std::nullopt);
+      },
+      deadline);
+  if (!removed.ok()) return removed.error();
+  return last;
 }
 
 Status QdrantStore::Undo(const Fence& /*fence*/, std::span<const RowUndo> rows, Deadline deadline) {

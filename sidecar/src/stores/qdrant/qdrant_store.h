@@ -38,6 +38,8 @@ class QdrantStore : public TargetStore {
                  Deadline deadline) override;
   Status Examine(std::span<const MappingPtr> mappings, Deadline deadline) override;
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
+  /// Points without a version are somebody else's and stay.
+  Result<bool> Truncate(const Fence& fence, const Change& truncation, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
 

@@ -57,14 +57,26 @@ std::string Quoted(std::string_view text) {
 }
 
 /// A key of one column is said as its plain text, whatever its type, so that subscribers compare
-/// strings.
+/// strings; a table as a whole is no document.
 std::string DocumentId(const std::string& key) {
+  if (key == "[]") return "null";
   // ["0190a5e0-..."], which is what most keys are, needs no parser.
   if (key.starts_with("[\"") && key.find_first_of("\"\\", 2) + 2 == key.size())
     return key.substr(1, key.size() - 2);
   const auto parsed = nlohmann::json::parse(key, nullptr, /*allow_exceptions=*/false);
   if (!parsed.is_array() || parsed.size() != 1) return key;
   return Quoted(parsed[0].is_string() ? parsed[0].get<std::string>() : parsed[0].dump());
+}
+
+/// The pattern of all values of a column, as narrow as globs allow: keys of other things often
+/// begin with the same words.
+std::string_view AnyValue(const Column* column) {
+  if (column == nullptr || column->is_array) return "*";
+  switch (column->kind) {
+    case ColumnKind::kUuid: return "????????[-]????[-]????[-]????[-]????????????";
+    case ColumnKind::kInt: return "[-0-9]*";
+    default: return "*";
+  }
 }
 
 StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::string_view column,
@@ -117,11 +129,11 @@ std::optional<std::string> KeyTemplate::Render(std::string_view prefix, const Im
   return rendered;
 }
 
-std::string KeyTemplate::Pattern(std::string_view prefix) const {
+std::string KeyTemplate::Pattern(std::string_view prefix, const TableMapping& mapping) const {
   std::string pattern = EscapeGlob(prefix);
   for (const Piece& piece : pieces_) {
-    pattern += EscapeGlob(piece.literal);
-    if (!piece.column.empty()) pattern += '*';
+    pattern += is_pattern_ ? piece.literal : EscapeGlob(piece.literal);
+    if (!piece.column.empty()) pattern += AnyValue(mapping.FindColumn(piece.column));
   }
   return pattern;
 }
@@ -163,6 +175,21 @@ Result<CachePlan> CachePlan::Compile(MappingPtr mapping, std::string key_prefix)
 
 std::optional<std::string> CachePlan::Entry(const Image& image) const {
   return entry_ ? entry_->Render(key_prefix_, image) : std::nullopt;
+}
+
+TableKeys CachePlan::KeysOfTable() const {
+  TableKeys table;
+  if (entry_) table.entries = EntryPattern();
+  table.versioned = writes_entries();
+  for (const KeyTemplate& key : invalidate_) {
+    const bool same_for_all = !key.is_pattern() && key.columns().empty();
+    if (same_for_all) {
+      table.keys.push_back(*key.Render(key_prefix_, Image()));
+    } else {
+      table.patterns.push_back(key.Pattern(key_prefix_, *mapping_));
+    }
+  }
+  return table;
 }
 
 void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidations) const {

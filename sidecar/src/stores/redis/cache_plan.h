@@ -30,8 +30,9 @@ class KeyTemplate {
   /// identifier `*` must not become one that matches everything. nullopt: a column is null or
   /// absent.
   std::optional<std::string> Render(std::string_view prefix, const Image& image) const;
-  /// The glob pattern of all keys that Render could give.
-  std::string Pattern(std::string_view prefix) const;
+  /// The glob pattern of all keys, or of all that is matched by a pattern, that Render could give
+  /// for rows of this table.
+  std::string Pattern(std::string_view prefix, const TableMapping& mapping) const;
 
  private:
   struct Piece {
@@ -52,6 +53,14 @@ struct Invalidations {
   void Unite();
 };
 
+/// What the rows of a table may have in the cache, whichever rows they are.
+struct TableKeys {
+  std::string entries;                ///< A pattern; empty: rows have no entry.
+  bool versioned = false;             ///< The entries are written by us, with their version.
+  std::vector<std::string> keys;      ///< Named in the same way by every row.
+  std::vector<std::string> patterns;  ///< Of all other keys.
+};
+
 class CachePlan {
  public:
   /// `mapping` must have a cache part. The error is permanent and names the template at fault.
@@ -62,7 +71,8 @@ class CachePlan {
 
   std::optional<std::string> Entry(const Image& image) const;
   /// Where all entries are. The mapping writes entries.
-  std::string EntryPattern() const { return entry_->Pattern(key_prefix_); }
+  std::string EntryPattern() const { return entry_->Pattern(key_prefix_, *mapping_); }
+  TableKeys KeysOfTable() const;
   void AddInvalidations(const Image& image, Invalidations& invalidations) const;
 
   /// `{"_apex_seq":N,...}` with the columns in the mapping's order, as design section 3a has them.

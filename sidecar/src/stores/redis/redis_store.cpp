@@ -104,7 +104,8 @@ Result<std::unique_ptr<RedisStore>> RedisStore::Create(RedisOptions options) {
 
 RedisStore::RedisStore(RedisOptions options, Target target)
     : options_(std::move(options)),
-      connection_(std::move(target), {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua}) {}
+      connection_(std::move(target),
+                  {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua, kUnlinkIfTextLua}) {}
 
 Status RedisStore::Ping(Deadline deadline) {
   const auto pong = connection_.Run("ping", {{"PING"}}, deadline);
@@ -117,6 +118,8 @@ Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
                            Deadline deadline) {
   connection_.Claim(fence);
   if (Status planned = Plan(mappings); !planned.ok()) return planned;
+  // What another leader wrote meanwhile may lie behind an old cursor.
+  if (std::exchange(epoch_, fence.epoch) != fence.epoch) passes_.clear();
   const std::string probe = options_.key_prefix + "_apex_probe";
   const auto replies = connection_.Run("prepare", {{"PING"}, {"UNLINK", probe}}, deadline);
   return replies.ok() ? Status() : Status(replies.error());
@@ -140,6 +143,9 @@ Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Dea
   connection_.Claim(fence);
   std::vector<std::string> entries;
   for (const RowWrite& row : rows) {
+    if (row.newest->op == Operation::kTruncate) {
+      if (Status evicted = EvictTable(*row.newest, deadline); !evicted.ok()) return evicted;
+    }
     Status gathered =
         ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
           Result<const CachePlan*> plan = PlanOf(mapping);
@@ -316,6 +322,21 @@ Status RedisStore::UnlinkMatches(std::string_view operation,
 
 Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
                                            const std::string& cursor, Deadline deadline) {
+  Result<ScannedPage> page = ScanPage(operation, patterns, cursor, deadline);
+  if (!page.ok()) return page.error();
+  Commands unlinks;
+  AppendUnlinks(page->keys, unlinks);
+  if (!unlinks.empty()) {
+    if (auto unlinked = connection_.Run(operation, unlinks, deadline); !unlinked.ok()) {
+      return unlinked.error();
+    }
+  }
+  return std::move(page->cursor);
+}
+
+Result<RedisStore::ScannedPage> RedisStore::ScanPage(std::string_view operation,
+                                                     const PatternSet& patterns,
+                                                     const std::string& cursor, Deadline deadline) {
   const std::string match = patterns.ScanPattern();
   const Commands scan{{"SCAN", cursor, "MATCH", match, "COUNT", kScanCount}};
   auto page = connection_.Run(operation, scan, deadline);
@@ -325,18 +346,11 @@ Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const Pat
     return ClientError(operation, ErrorKind::kUnknownOutcome, "apex.protocol",
                        "SCAN answered without a cursor");
   }
-  std::vector<std::string> matches;
+  ScannedPage matches{parts[0].text, {}};
   for (const Reply& key : parts[1].elements) {
-    if (patterns.Matches(key.text)) matches.push_back(key.text);
+    if (patterns.Matches(key.text)) matches.keys.push_back(key.text);
   }
-  Commands unlinks;
-  AppendUnlinks(matches, unlinks);
-  if (!unlinks.empty()) {
-    if (auto unlinked = connection_.Run(operation, unlinks, deadline); !unlinked.ok()) {
-      return unlinked.error();
-    }
-  }
-  return parts[0].text;
+  return matches;
 }
 
 }  // namespace apex::redis

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -45,6 +47,9 @@ class RedisStore : public CacheStore {
   /// Entries and keys first, then patterns, then events: a subscriber that reads at once finds
   /// nothing stale. Nothing is sent when a row cannot be encoded.
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
+  /// Also entries that services have filled, and what the templates name of any row. Other values
+  /// than texts under names like those of our own entries stay.
+  Result<bool> Truncate(const Fence& fence, const Change& truncation, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   Status Ping(Deadline deadline) override;
   Status Examine(std::span<const MappingPtr> mappings, Deadline deadline) override;
@@ -68,6 +73,13 @@ class RedisStore : public CacheStore {
   /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,
                        Deadline deadline);
+  struct ScannedPage {
+    std::string cursor;  ///< Of the next one.
+    std::vector<std::string> keys;
+  };
+  /// The keys that match.
+  Result<ScannedPage> ScanPage(std::string_view operation, const PatternSet& patterns,
+                               const std::string& cursor, Deadline deadline);
   /// Returns the cursor of the next page.
   Result<std::string> UnlinkPage(std::string_view operation, const PatternSet& patterns,
                                  const std::string& cursor, Deadline deadline);
@@ -78,11 +90,22 @@ class RedisStore : public CacheStore {
   /// By the mapping's address; the plan keeps it alive.
   std::unordered_map<const TableMapping*, CachePlan> plans_;
 
+  // redis_truncate.cpp
+  Status EvictTable(const Change& truncation, Deadline deadline);
+  /// Up to `pages_max` pages of a pass over the keys of a truncated table. True: it is at its end.
+  Result<bool> PassOver(std::string_view operation, const TableKeys& table,
+                        const Change& truncation, int pages_max, Deadline deadline);
+  Status RemoveKeys(std::string_view operation, const TableKeys& table, int64_t seq,
+                    const std::vector<std::string>& keys, Deadline deadline);
+
   struct ScanPass {
     std::vector<std::string> patterns;
     std::string cursor;
   };
   ScanPass interrupted_;
+  using PassName = std::tuple<std::string_view, uint32_t, int64_t>;
+  std::map<PassName, std::string> passes_;  ///< Cursors of truncations that are under way.
+  int64_t epoch_ = 0;                       ///< Whose they are.
 };
 
 }  // namespace apex::redis

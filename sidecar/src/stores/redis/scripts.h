@@ -11,7 +11,7 @@
 
 namespace apex::redis {
 
-enum Script : size_t { kSetIfNewer, kUnlinkIfNotNewer, kUnlinkIfHolds };
+enum Script : size_t { kSetIfNewer, kUnlinkIfNotNewer, kUnlinkIfHolds, kUnlinkIfText };
 
 /// KEYS[1], ARGV[1] = seq, ARGV[2] = value, ARGV[3] = seconds to live or ''.
 inline constexpr const char* kSetIfNewerLua = R"(
@@ -34,6 +34,20 @@ return 1
 inline constexpr const char* kUnlinkIfNotNewerLua = R"(
 local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
 if type(head) == 'table' then return head end
+local held = string.match(head, '^{"_apex_seq":(%d+)')
+local seq = ARGV[1]
+if held and (#held > #seq or (#held == #seq and held > seq)) then return 0 end
+return redis.pcall('UNLINK', KEYS[1])
+)";
+
+/// KEYS[1], ARGV[1] = seq of a truncation, whose keys were found by a pattern: what holds another
+/// type of value is no entry.
+inline constexpr const char* kUnlinkIfTextLua = R"(
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
+if type(head) == 'table' then
+  if string.find(head.err, 'WRONGTYPE', 1, true) then return 0 end
+  return head
+end
 local held = string.match(head, '^{"_apex_seq":(%d+)')
 local seq = ARGV[1]
 if held and (#held > #seq or (#held == #seq and held > seq)) then return 0 end

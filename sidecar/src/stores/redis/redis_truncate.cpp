@@ -1,0 +1,98 @@
+// What a truncated table may have left in the cache: every key that some row of it could name.
+//
+// Which rows there were nobody knows any more, so the keys are looked for by patterns with a value
+// of the column's kind where a row's own would stand. An entry that holds a newer version stays.
+#include <chrono>
+#include <utility>
+
+#include "stores/redis/error.h"
+#include "stores/redis/redis_store.h"
+
+namespace apex::redis {
+namespace {
+
+/// Pages of one call of Truncate: others have their turn in between.
+constexpr int kPagesMax = 200;
+
+}  // namespace
+
+Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, Deadline deadline) {
+  connection_.Claim(fence);
+  if (!truncation.mapping->cache) return true;
+  Result<const CachePlan*> plan = PlanOf(truncation.mapping);
+  if (!plan.ok()) return plan.error();
+  const TableKeys table = (*plan)->KeysOfTable();
+  Result<bool> passed = PassOver("truncate", table, truncation, kPagesMax, deadline);
+  if (!passed.ok() || !*passed) return passed;
+
+  Commands last;
+  for (const std::string& key : table.keys) last.Add({"UNLINK", key});
+  const std::string time = EventTime(std::chrono::duration_cast<std::chrono::microseconds>(
+                                         std::chrono::system_clock::now().time_since_epoch())
+                                         .count());
+  for (const std::string& event : truncation.mapping->cache->events) {
+    last.Add(
+        {"PUBLISH", options_.channel, EventMessage(truncation.row, event + "_truncated", time)});
+  }
+  if (last.empty()) return true;
+  if (auto replies = connection_.Run("truncate", last, deadline); !replies.ok())
+    return replies.error();
+  return true;
+}
+
+Status RedisStore::EvictTable(const Change& truncation, Deadline deadline) {
+  if (!truncation.mapping->cache) return {};
+  Result<const CachePlan*> plan = PlanOf(truncation.mapping);
+  if (!plan.ok()) return plan.error();
+  TableKeys table = (*plan)->KeysOfTable();
+  table.patterns.clear();
+  while (true) {
+    Result<bool> passed = PassOver("evict", table, truncation, kPagesMax, deadline);
+    if (!passed.ok()) return passed.error();
+    if (*passed) return {};
+  }
+}
+
+Result<bool> RedisStore::PassOver(std::string_view operation, const TableKeys& table,
+                                  const Change& truncation, int pages_max, Deadline deadline) {
+  std::vector<std::string> patterns = table.patterns;
+  if (!table.entries.empty()) patterns.push_back(table.entries);
+  if (patterns.empty()) return true;
+  const PatternSet set(std::move(patterns));
+  const PassName name{operation, truncation.row.relation, truncation.seq};
+  std::string cursor = "0";
+  if (auto interrupted = passes_.extract(name)) cursor = std::move(interrupted.mapped());
+  for (int page = 0; page < pages_max; ++page) {
+    Result<ScannedPage> found = ScanPage(operation, set, cursor, deadline);
+    Status removed = found.ok()
+                         ? RemoveKeys(operation, table, truncation.seq, found->keys, deadline)
+                         : Status(found.error());
+    if (!removed.ok()) {
+      // After another failure it may be another server, where the cursor says nothing.
+      if (removed.error().native_code == kTimeout) passes_[name] = cursor;
+      return removed.error();
+    }
+    cursor = std::move(found->cursor);
+    if (cursor == "0") return true;
+  }
+  passes_[name] = cursor;
+  return false;
+}
+
+Status RedisStore::RemoveKeys(std::string_view operation, const TableKeys& table, int64_t seq,
+                              const std::vector<std::string>& keys, Deadline deadline) {
+  const std::string version = std::to_string(seq);
+  Commands commands;
+  for (const std::string& key : keys) {
+    if (table.versioned && GlobMatch(table.entries, key)) {
+      Invoke(kUnlinkIfText, key, {version}, commands);
+    } else {
+      commands.Add({"UNLINK", key});
+    }
+  }
+  if (commands.empty()) return {};
+  auto replies = connection_.Run(operation, commands, deadline);
+  return replies.ok() ? Status() : Status(replies.error());
+}
+
+}  // namespace apex::redis
