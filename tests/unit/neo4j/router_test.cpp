@@ -50,7 +50,8 @@ TEST(RouterTest, ReadsWhoRoutesAndWhoTakesWrites) {
   out.MapHeader(1);
   out.String("servers");
   out.ListHeader(3);
-  const auto server = [&out](std::string_view role, std::vector<std::string_view> addresses) {
+  const auto server = [&out](std::string_view role,
+                             const std::vector<std::string_view>& addresses) {
     out.MapHeader(2);
     out.String("role");
     out.String(role);

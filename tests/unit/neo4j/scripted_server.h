@@ -182,7 +182,7 @@ class ScriptedServer {
     return uri;
   }
 
-  Result<std::unique_ptr<BoltConnection>> Open(Uri uri) const {
+  Result<std::unique_ptr<BoltConnection>> Open(const Uri& uri) const {
     return BoltConnection::Open(uri.address, uri, {"neo4j", "secret"},
                                 Deadline::After(std::chrono::seconds(60)));
   }

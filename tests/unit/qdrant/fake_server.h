@@ -45,7 +45,7 @@ class FakeServer {
       std::shared_ptr<grpc::ServerCredentials> credentials = grpc::InsecureServerCredentials())
       : points_(std::move(answer), std::move(lookup)) {
     grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", credentials, &port_);
+    builder.AddListeningPort("127.0.0.1:0", std::move(credentials), &port_);
     builder.RegisterService(&points_);
     server_ = builder.BuildAndStart();
   }
