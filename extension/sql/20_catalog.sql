@@ -111,13 +111,14 @@ COMMENT ON FUNCTION apex.vector(text, text, int, text, text[], text) IS
   'For apex.attach(vector): each row whose embedding column is not NULL is a point of this collection. The column is real[], double precision[] or pgvector''s vector; dimensions may be left out for vector(n). Distance is cosine, dot, euclid or manhattan. Payload columns go with the key columns. name: of the vector in the collection (default: the unnamed one).';
 
 CREATE FUNCTION apex.cache(entity text, mode text DEFAULT 'invalidate', entry text DEFAULT NULL, ttl interval DEFAULT NULL,
-                           invalidate text[] DEFAULT NULL, events text[] DEFAULT NULL, columns text[] DEFAULT NULL)
+                           invalidate text[] DEFAULT NULL, events text[] DEFAULT NULL, columns text[] DEFAULT NULL,
+                           ttl_column text DEFAULT NULL, tags text[] DEFAULT NULL)
   RETURNS jsonb
   LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET intervalstyle = postgres
 BEGIN ATOMIC
   SELECT jsonb_strip_nulls(jsonb_build_object('entity', entity, 'mode', mode, 'entry', entry, 'ttl', ttl::text,
                                               'invalidate', to_jsonb(invalidate), 'events', to_jsonb(events),
-                                              'columns', to_jsonb(columns)));
+                                              'columns', to_jsonb(columns), 'ttl_column', ttl_column, 'tags', to_jsonb(tags)));
 END;
-COMMENT ON FUNCTION apex.cache(text, text, text, interval, text[], text[], text[]) IS
-  'For apex.attach(cache). Mode invalidate deletes the row''s entry on every change, write sets it to the row as JSON, for ttl (at least one second; NULL: no expiry). entry and invalidate are templates with {column}; one of invalidate with *, ? or [ outside braces is a pattern. entry defaults to doc:{id} for entity document and <entity>:{key} for others, empty: no entry. invalidate defaults to the keys and queries that name the row. events (default: the entity) are announced as <event>_updated and <event>_deleted. columns: what the JSON holds (default: all mapped columns; of a table mapped to nothing else all of its columns).';
+COMMENT ON FUNCTION apex.cache(text, text, text, interval, text[], text[], text[], text, text[]) IS
+  'For apex.attach(cache). Mode invalidate deletes the row''s entry on every change, write sets it to the row as JSON, for ttl (at least one second; NULL: no expiry). entry and invalidate are templates with {column}; one of invalidate with *, ? or [ outside braces is a pattern. entry defaults to doc:{id} for entity document and <entity>:{key} for others, empty: no entry. invalidate defaults to the keys and queries that name the row. events (default: the entity) are announced as <event>_updated and <event>_deleted. columns: what the JSON holds (default: all mapped columns; of a table mapped to nothing else all of its columns). ttl_column: a column that says for each row how long its entry lives, in seconds, or until when, as a timestamptz; where it is NULL ttl holds. tags: templates of the tags whose query results vanish with every change of the row.';

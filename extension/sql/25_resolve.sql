@@ -484,6 +484,26 @@ END
 $$;
 COMMENT ON FUNCTION apex.ttl_seconds(jsonb) IS 'How long an entry lives; NULL: no expiry';
 
+CREATE FUNCTION apex.check_ttl_column(relation regclass, cache jsonb) RETURNS text
+  LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  what CONSTANT text := 'cache ttl_column';
+  spec jsonb;
+BEGIN
+  IF cache -> 'ttl_column' IS NULL THEN
+    RETURN NULL;
+  END IF;
+  spec := apex.column_spec(relation, apex.text_member(cache, 'ttl_column', 'cache'), what);
+  IF spec ->> 'kind' NOT IN ('int', 'timestamptz') THEN
+    PERFORM apex.refuse('42804', format('column "%s" of %s cannot say how long an entry lives', spec ->> 'column', what),
+                        format('Its values are of kind %s.', spec ->> 'kind'), 'It can be an integer, in seconds, or a timestamptz, until when.');
+  END IF;
+  RETURN spec ->> 'column';
+END
+$$;
+COMMENT ON FUNCTION apex.check_ttl_column(regclass, jsonb) IS 'The column that says how long a row''s entry lives; NULL: none does';
+
 CREATE FUNCTION apex.cache_spec(relation regclass, cache jsonb, key jsonb, aggregate jsonb) RETURNS jsonb
   LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
@@ -494,13 +514,15 @@ DECLARE
   mode text := coalesce(cache ->> 'mode', 'invalidate');
   entry text;
   ttl bigint;
+  ttl_column text;
   invalidate text[];
   events text[];
+  tags text[];
 BEGIN
   IF cache IS NULL THEN
     RETURN NULL;
   END IF;
-  PERFORM apex.check_members(cache, 'cache', ARRAY['entity', 'mode', 'entry', 'ttl', 'invalidate', 'events', 'columns']);
+  PERFORM apex.check_members(cache, 'cache', ARRAY['entity', 'mode', 'entry', 'ttl', 'invalidate', 'events', 'columns', 'ttl_column', 'tags']);
   entity := apex.text_member(cache, 'entity', 'cache');
   PERFORM apex.check_name(entity, 'cache entity', name_pattern, name_hint);
   IF mode NOT IN ('invalidate', 'write') THEN
@@ -510,21 +532,26 @@ BEGIN
              || (SELECT string_agg(format(':{%s}', k ->> 'column'), '' ORDER BY place)
                    FROM jsonb_array_elements(key) WITH ORDINALITY AS every(k, place)));
   ttl := apex.ttl_seconds(cache);
+  ttl_column := apex.check_ttl_column(relation, cache);
   IF mode = 'write' AND entry = '' THEN
     PERFORM apex.refuse('22023', 'cache mode write needs an entry to write', 'entry is empty.', 'Leave entry out, or use mode invalidate.');
-  ELSIF ttl IS NOT NULL AND mode <> 'write' THEN
+  ELSIF num_nonnulls(ttl, ttl_column) > 0 AND mode <> 'write' THEN
     PERFORM apex.refuse('22023', 'ttl is given, but no entries are written', 'Only mode write makes entries that can expire.', 'Use mode => ''write'', or leave ttl out.');
   END IF;
   invalidate := coalesce(apex.text_list(cache, 'invalidate', 'cache'), apex.default_invalidate(relation, entity, key, aggregate));
   events := coalesce(apex.text_list(cache, 'events', 'cache'), ARRAY[entity]);
-  PERFORM apex.check_template(relation, t) FROM unnest(invalidate || entry) t;
+  tags := coalesce(apex.text_list(cache, 'tags', 'cache'), '{}');
+  PERFORM apex.check_template(relation, t) FROM unnest(invalidate || entry || tags) t;
   IF regexp_replace(entry, '\{[^{}]+\}', '', 'g') ~ '[*?[]' THEN
     PERFORM apex.refuse('22023', format('cache entry "%s" is a pattern', entry), 'An entry is one key.', 'Leave *, ? and [ out of entry; invalidate takes patterns.');
+  END IF;
+  IF EXISTS (SELECT FROM unnest(tags) t WHERE regexp_replace(t, '\{[^{}]+\}', '', 'g') ~ '[]*?[\\]') THEN
+    PERFORM apex.refuse('22023', format('one of cache tags "%s" is a pattern', array_to_string(tags, '", "')), 'A tag is one name.', 'Leave *, ?, [ and \ out of tags; invalidate takes patterns.');
   END IF;
   PERFORM apex.check_name(e, 'cache event', name_pattern, name_hint) FROM unnest(events) e;
   PERFORM apex.column_spec(relation, c, 'cache') FROM unnest(apex.text_list(cache, 'columns', 'cache')) c;
   RETURN jsonb_build_object('entity', entity, 'mode', mode, 'entry', entry, 'ttl_seconds', ttl,
-                            'invalidate', to_jsonb(invalidate), 'events', to_jsonb(events));
+                            'ttl_column', ttl_column, 'invalidate', to_jsonb(invalidate), 'events', to_jsonb(events), 'tags', to_jsonb(tags));
 END
 $$;
 COMMENT ON FUNCTION apex.cache_spec(regclass, jsonb, jsonb, jsonb) IS 'The cache part as the spec names it, but for its columns';

@@ -21,7 +21,9 @@ BEGIN
     UNION SELECT jsonb_path_query(spec, '$.graph.to.columns[*]') #>> '{}'
     UNION SELECT jsonb_path_query(spec, '$.vector.payload[*]') #>> '{}'
     UNION SELECT apex.template_columns(jsonb_path_query(spec, '$.cache.invalidate[*]') #>> '{}')
+    UNION SELECT apex.template_columns(jsonb_path_query(spec, '$.cache.tags[*]') #>> '{}')
     UNION SELECT apex.template_columns(spec #>> '{cache,entry}')
+    UNION SELECT spec #>> '{cache,ttl_column}'
     UNION SELECT unnest(cached)
   ) every(n);
   IF embedding = ANY (names) THEN
@@ -372,7 +374,7 @@ REVOKE ALL ON FUNCTION
   apex.relations_spec(regclass, jsonb, jsonb, text), apex.properties_spec(regclass, jsonb),
   apex.graph_spec(regclass, jsonb, jsonb, text), apex.vector_dimensions(regclass, jsonb, pg_attribute),
   apex.vector_spec(regclass, jsonb), apex.template_columns(text), apex.check_template(regclass, text),
-  apex.default_invalidate(regclass, text, jsonb, jsonb), apex.ttl_seconds(jsonb), apex.cache_spec(regclass, jsonb, jsonb, jsonb),
+  apex.default_invalidate(regclass, text, jsonb, jsonb), apex.ttl_seconds(jsonb), apex.check_ttl_column(regclass, jsonb), apex.cache_spec(regclass, jsonb, jsonb, jsonb),
   apex.image_columns(regclass, jsonb, text[]), apex.cached_columns(regclass, jsonb, jsonb),
   apex.whole_row_columns(regclass), apex.resolve(regclass, jsonb, jsonb, jsonb, name, text, text), apex.claims(jsonb), apex.replaced_type(jsonb, jsonb),
   apex.check_clash(regclass, jsonb),

@@ -144,7 +144,7 @@ BEGIN
                  'apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
                  'apex.unpack(oid, tid), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '
-                 'apex.verify_rows(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.verified(text, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
+                 'apex.verify_rows(regclass, jsonb), apex.cached_row(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.verified(text, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
 END
 $$;
 COMMENT ON FUNCTION apex.grant_sidecar(regrole) IS

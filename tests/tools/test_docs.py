@@ -10,7 +10,10 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "docs" / "reference"
 # What a role is granted by apex.grant_sidecar and people call as well; the rest of it is the sidecar's own.
-CALLED_BY_PEOPLE = {"apex.retry", "apex.discard", "apex.status", "apex.restored", "apex.grant_sidecar"}
+CALLED_BY_PEOPLE = {
+    "apex.retry", "apex.discard", "apex.status", "apex.restored", "apex.grant_sidecar",
+    "apex.invalidate", "apex.invalidate_user", "apex.invalidate_query_cache",
+}
 
 PAGES = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -108,6 +108,7 @@ ALTER TABLE apex.saga
 ALTER TABLE apex.pipeline ADD COLUMN unverified_since timestamptz;
 DROP FUNCTION apex.resolve(regclass, jsonb, jsonb, jsonb, name, text);
 DROP FUNCTION apex.vector(text, text, int, text, text[]);
+DROP FUNCTION apex.cache(text, text, text, interval, text[], text[], text[]);
 
 CREATE TABLE apex.backfill_progress (
   relation regclass PRIMARY KEY,

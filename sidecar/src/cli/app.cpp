@@ -72,6 +72,8 @@ int Main(int argc, char** argv) {
       app.add_subcommand("doctor", "Say what is wrong with the set-up and what to do about it");
   CLI::App* status = app.add_subcommand("status", "Show leader, backlog and failed sagas");
   status->add_flag("--json", json, "As JSON");
+  bool cache = false;
+  status->add_flag("--cache", cache, "Show the cache's figures instead");
   CLI::App* retry =
       app.add_subcommand("retry", "Send the rows of a failed saga again, as they are now");
   retry->add_option("saga", saga, "Id of the saga, from apex status")->required();
@@ -86,6 +88,16 @@ int Main(int argc, char** argv) {
       ->required();
   backfill->add_option("--rate", rows_per_second, "Rows a second at most")
       ->check(CLI::Range(int64_t{1}, int64_t{std::numeric_limits<int32_t>::max()}));
+  WarmOptions warming;
+  CLI::App* warm =
+      app.add_subcommand("warm", "Put rows of a table into the cache before they are asked for");
+  warm->add_option("table", warming.table, "An attached table, with its schema where needed")
+      ->required();
+  warm->add_option("--where", warming.where, "An SQL condition on the table's columns");
+  warm->add_option("--limit", warming.limit, "Rows at most, 10000 unless said otherwise")
+      ->check(CLI::Range(int64_t{1}, int64_t{10'000'000}));
+  warm->add_option("--rate", warming.rows_per_second, "Rows a second at most")
+      ->check(CLI::Range(int64_t{1}, int64_t{1'000'000}));
   std::vector<std::string> tables;
   bool dry_run = false;
   CLI::App* verify =
@@ -110,11 +122,12 @@ int Main(int argc, char** argv) {
   const config::Config& config = std::get<config::Config>(loaded);
   if (*run) return Run(config);
   if (*doctor) return Doctor(config);
-  if (*status) return ShowStatus(config, json);
+  if (*status) return cache ? ShowCache(config, json) : ShowStatus(config, json);
   if (*retry) return Retry(config, saga);
   if (*verify) return Verify(config, tables, json);
   if (*repair) return Repair(config, tables, dry_run);
   if (*backfill) return Backfill(config, table, rows_per_second);
+  if (*warm) return Warm(config, warming);
   if (*discard) return Discard(config, saga);
   return kUsage;
 }

@@ -2,7 +2,6 @@
 #include "cli/backfill.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "cli/app.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
+#include "cli/progress.h"
 #include "cli/stores.h"
 
 namespace apex::cli {
@@ -25,7 +25,6 @@ using nlohmann::json;
 
 constexpr std::chrono::seconds kTimeout{10};
 constexpr std::chrono::milliseconds kLookInterval{200};
-constexpr int kBarWidth = 40;
 
 Deadline ByTimeout() { return Deadline::After(kTimeout); }
 
@@ -51,33 +50,13 @@ std::string Bar(const json& backfill) {
   const auto held = backfill["rows_held"].get<int64_t>();
   const std::string aside = held > 0 ? fmt::format(", {} locked and put aside", held) : "";
   if (!backfill["rows_expected"].is_number()) return fmt::format("{} rows{}", sent, aside);
-  const auto expected = std::max(backfill["rows_expected"].get<int64_t>(), sent);
-  const double share =
-      expected == 0 ? 1 : static_cast<double>(sent) / static_cast<double>(expected);
-  const auto filled = static_cast<int>(share * kBarWidth);
-  return fmt::format("[{:<{}}] {:3.0f} %  {} of {} rows{}", std::string(filled, '#'), kBarWidth,
-                     share * 100, sent, expected, aside);
+  return ProgressBar(sent, std::max(backfill["rows_expected"].get<int64_t>(), sent)) + aside;
 }
-
-/// One line that is written over and over, on a terminal alone.
-class Line {
- public:
-  void Show(const std::string& text) {
-    if (!is_terminal_) return;
-    std::cout << "\r" << text << "\x1b[K" << std::flush;
-  }
-  void End() {
-    if (is_terminal_) std::cout << "\n";
-  }
-
- private:
-  const bool is_terminal_ = isatty(STDOUT_FILENO) == 1;
-};
 
 }  // namespace
 
 Result<std::optional<int64_t>> WatchBackfill(postgres::Admin& admin, const TableMapping& table) {
-  Line line;
+  ProgressLine line;
   bool warned = false;
   while (true) {
     Result<std::string> status = admin.Status(ByTimeout());

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/app.h"
+#include "cli/cache.h"
 #include "cli/commands.h"
 #include "cli/stores.h"
 
@@ -149,6 +150,44 @@ void ExamineStores(const Stores& stores, const std::vector<MappingPtr>& mappings
   }
 }
 
+/// What becomes of the cache when Redis's memory is full.
+void ExamineCache(const config::Config& config, const std::vector<MappingPtr>& mappings,
+                  Report& report) {
+  if (!config.redis) return;
+  const auto found = AskCache(*config.redis, Deadline::After(kTimeout));
+  if (!found.ok()) return;  // It has been said already that Redis does not answer.
+  const std::string& policy = found->eviction_policy;
+  const std::string uses = fmt::format("redis holds {} keys in {} bytes", found->total_keys,
+                                       found->memory_usage_bytes);
+  if (found->memory_limit_bytes == 0) {
+    report.Advice(uses + " and has no limit: it grows until the machine has no memory left",
+                  "set maxmemory there, and maxmemory-policy allkeys-lru");
+    return;
+  }
+  const std::string of = fmt::format("{} of at most {}", uses, found->memory_limit_bytes);
+  if (policy == "noeviction") {
+    report.Advice(of + ", and evicts nothing: once it is full it refuses entries, and rows wait",
+                  "set maxmemory-policy allkeys-lru there");
+    return;
+  }
+  if (!policy.starts_with("volatile-")) {
+    report.Fine(fmt::format("{}, then it evicts any keys ({})", of, policy));
+    return;
+  }
+  const auto stays = std::ranges::find_if(mappings, [](const MappingPtr& mapping) {
+    return mapping->cache && mapping->cache->mode == CacheMode::kWrite &&
+           !mapping->cache->ttl_seconds && mapping->cache->ttl_column.empty();
+  });
+  if (stays == mappings.end()) {
+    report.Fine(fmt::format("{}, then it evicts keys that have a time to live ({})", of, policy));
+    return;
+  }
+  report.Advice(
+      fmt::format("{}, then it evicts keys that have a time to live ({}), and never entries of {}",
+                  of, policy, (*stays)->table),
+      "give apex.cache a ttl, or set maxmemory-policy allkeys-lru there");
+}
+
 /// Empty when they cannot be read.
 std::vector<MappingPtr> ExamineMappings(postgres::Admin& admin, const std::string& pipeline,
                                         Report& report) {
@@ -202,6 +241,7 @@ int Doctor(const config::Config& config) {
   }
   if (facts.ok()) ExamineHistory(admin, config.engine.pipeline, report);
   ExamineStores(std::get<Stores>(opened), mappings, report);
+  ExamineCache(config, mappings, report);
   if (report.problems() == 0) {
     std::cout << "nothing is wrong\n";
     return kSuccess;

@@ -1,4 +1,4 @@
-// status, retry and discard: one question to PostgreSQL each.
+// status, retry and discard: one question to PostgreSQL, or to the cache, each.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/app.h"
+#include "cli/cache.h"
 #include "cli/commands.h"
 #include "cli/complain.h"
 #include "cli/stores.h"
@@ -87,6 +88,31 @@ int ShowStatus(const config::Config& config, bool as_json) {
   }
   for (const json& pipeline : both["status"]["pipelines"]) PrintPipeline(pipeline);
   PrintFailed(both["failed_sagas"]);
+  return kSuccess;
+}
+
+int ShowCache(const config::Config& config, bool as_json) {
+  if (!config.redis) {
+    std::cerr << "apex: there is no cache: redis.uri (APEX_REDIS_URI) is not configured\n";
+    return kUsage;
+  }
+  Result<redis::CacheStatistics> found = AskCache(*config.redis, ByTimeout());
+  if (!found.ok()) return Complain(found.error());
+  if (as_json) {
+    std::cout << json::parse(ToJson(*found)).dump(2) << "\n";
+    return kSuccess;
+  }
+  const std::string limit =
+      found->memory_limit_bytes == 0
+          ? "no limit"
+          : fmt::format("of {}, then {}", found->memory_limit_bytes, found->eviction_policy);
+  std::cout << fmt::format("keys         {}\n", found->total_keys)
+            << fmt::format("memory       {} bytes, {}\n", found->memory_usage_bytes, limit)
+            << fmt::format("hits         {}\n", found->keyspace_hits)
+            << fmt::format("misses       {}\n", found->keyspace_misses)
+            << fmt::format("hit rate     {:.2f} %\n", found->hit_rate())
+            << fmt::format("evictions    {}\n", found->evictions)
+            << fmt::format("expirations  {}\n", found->expirations);
   return kSuccess;
 }
 

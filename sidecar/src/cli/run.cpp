@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "cli/app.h"
+#include "cli/cache.h"
 #include "cli/commands.h"
 #include "cli/history_verifier.h"
 #include "cli/log.h"
@@ -101,10 +102,14 @@ std::string StatusOf(const coordinator::Health& health, postgres::Admin& admin) 
   return status.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& health,
-                            postgres::Admin& admin) {
-  return {
-      .metrics = [&metrics] { return metrics.Render(); },
+http::Endpoints EndpointsOf(Metrics& metrics, const coordinator::Health& health,
+                            postgres::Admin& admin, CacheService* cache) {
+  http::Endpoints endpoints{
+      .metrics =
+          [&metrics, cache] {
+            if (cache != nullptr) cache->UpdateMetrics();
+            return metrics.Render();
+          },
       .not_ready = [&health] { return health.NotReady(); },
       .status = [&health, &admin] { return StatusOf(health, admin); },
       .retry =
@@ -115,7 +120,16 @@ http::Endpoints EndpointsOf(const Metrics& metrics, const coordinator::Health& h
           [&admin](const std::string& saga) {
             return admin.Discard(saga, Deadline::After(kAdminTimeout));
           },
+      .cached_row = {},
+      .cache = {},
   };
+  if (cache != nullptr) {
+    endpoints.cached_row = [cache](const auto& entity, const auto& key) {
+      return cache->Row(entity, key);
+    };
+    endpoints.cache = [cache] { return cache->Figures(); };
+  }
+  return endpoints;
 }
 
 }  // namespace
@@ -137,8 +151,9 @@ int Run(const config::Config& config) {
                            LeaderName(), config.engine.lease_ms});
   postgres::Listener listener({config.postgres.dsn, config.postgres.password});
   postgres::Admin admin(AdminOptionsFrom(config));
+  const std::unique_ptr<CacheService> cache = CacheService::Open(config, metrics);
   auto server = http::HttpServer::Start(config.http.listen, config.http.token,
-                                        EndpointsOf(metrics, health, admin));
+                                        EndpointsOf(metrics, health, admin, cache.get()));
   if (const auto* error = std::get_if<http::ListenError>(&server)) {
     std::cerr << "apex: " << error->message << "\n";
     return kUsage;

@@ -28,7 +28,8 @@ std::variant<Stores, config::ConfigError> Stores::Open(const config::Config& con
   }
   if (config.redis) {
     auto opened = redis::RedisStore::Create({config.redis->uri, config.redis->password,
-                                             config.redis->key_prefix, config.redis->channel});
+                                             config.redis->key_prefix, config.redis->channel,
+                                             config.redis->stream});
     if (!opened.ok())
       return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
     stores.owned_[Store::kRedis] = std::move(*opened);
@@ -49,7 +50,8 @@ std::variant<std::vector<std::unique_ptr<StoreReader>>, config::ConfigError> Ope
   }
   if (config.redis) {
     auto opened = redis::RedisReader::Create({config.redis->uri, config.redis->password,
-                                              config.redis->key_prefix, config.redis->channel});
+                                              config.redis->key_prefix, config.redis->channel,
+                                              config.redis->stream});
     if (!opened.ok())
       return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
     readers.push_back(*std::move(opened));

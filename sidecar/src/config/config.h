@@ -36,6 +36,7 @@ struct Redis {
   std::string password;
   std::string key_prefix;
   std::string channel = "cache_invalidation";
+  std::string stream;
 };
 
 struct Http {

@@ -206,6 +206,8 @@ std::vector<KeySpec> StoreKeys() {
            "Put before every key and pattern, so that several applications can share a Redis."),
       Text("redis.channel", &Config::redis, &Redis::channel, NotEmpty, "a name",
            "The channel that invalidation events are published on."),
+      Text("redis.stream", &Config::redis, &Redis::stream, Anything, "a key",
+           "A stream that keeps the last 10000 events as well, for subscribers that were away."),
   };
 }
 

@@ -33,12 +33,14 @@ struct RowIdHash {
   }
 };
 
+/// kInvalidate is no change of a row: its key is none's, and `after` names keys of the cache.
 enum class Operation : char {
   kInsert = 'I',
   kUpdate = 'U',
   kDelete = 'D',
   kRefresh = 'R',
   kTruncate = 'T',  ///< All that the table had at a lower seq is gone.
+  kInvalidate = 'V',
 };
 
 struct Change {

@@ -183,6 +183,8 @@ CacheMapping ParseCache(const Member& json) {
   cache.columns = json["columns"].TextsIfAny();
   cache.invalidate = json["invalidate"].TextsIfAny();
   cache.events = json["events"].TextsIfAny();
+  if (!json["ttl_column"].IsNull()) cache.ttl_column = json["ttl_column"].Text();
+  cache.tags = json["tags"].TextsIfAny();
   return cache;
 }
 
@@ -209,7 +211,11 @@ void RequireKnownColumns(const TableMapping& mapping) {
     RequireColumns(mapping, mapping.edge->to.columns, "graph.to");
   }
   if (mapping.vector) RequireColumns(mapping, mapping.vector->payload, "vector.payload");
-  if (mapping.cache) RequireColumns(mapping, mapping.cache->columns, "cache.columns");
+  if (mapping.cache) {
+    RequireColumns(mapping, mapping.cache->columns, "cache.columns");
+    if (!mapping.cache->ttl_column.empty())
+      RequireColumns(mapping, {mapping.cache->ttl_column}, "cache.ttl_column");
+  }
 }
 
 void ParseSpec(const Member& spec, TableMapping& mapping) {

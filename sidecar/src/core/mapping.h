@@ -85,6 +85,8 @@ struct CacheMapping {
                                         ///< outside braces is a pattern.
   std::vector<std::string>
       events;  ///< "document" is announced as document_updated and document_deleted.
+  std::string ttl_column = {};         ///< Seconds to live or until when; empty: none says so.
+  std::vector<std::string> tags = {};  ///< Templates of the tags that a change invalidates.
 };
 
 struct TableMapping {

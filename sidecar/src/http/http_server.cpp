@@ -11,14 +11,21 @@
 namespace apex::http {
 namespace {
 
-constexpr const char* kThreads = "4";
+/// Each serves one connection at a time. More than may wait for a store (CacheService's bound), so
+/// that /livez always finds one.
+constexpr const char* kThreads = "64";
+/// Clients that connect at once and find no thread free wait here.
+constexpr const char* kBacklog = "1024";
 constexpr const char* kRequestTimeoutMs = "10000";
 
 std::string Head(const Response& response) {
   std::string head = "HTTP/1.1 " + std::to_string(response.status) + " " +
                      mg_get_response_code_text(nullptr, response.status);
-  head += "\r\nContent-Type: " + response.content_type +
-          "\r\nContent-Length: " + std::to_string(response.body.size());
+  // What has not changed has no body, and the lengths of one would be another's.
+  if (response.status != 304) {
+    head += "\r\nContent-Type: " + response.content_type +
+            "\r\nContent-Length: " + std::to_string(response.body.size());
+  }
   for (const auto& [name, value] : response.headers)
     head.append("\r\n").append(name).append(": ").append(value);
   return head + "\r\nConnection: close\r\n\r\n";
@@ -43,11 +50,17 @@ struct HttpServer::Impl {
 
   static int Serve(mg_connection* connection, void* data) {
     const mg_request_info& info = *mg_get_request_info(connection);
-    const char* const authorization = mg_get_header(connection, "Authorization");
+    const auto header = [connection](const char* name) -> std::string {
+      const char* const value = mg_get_header(connection, name);
+      return value != nullptr ? value : "";
+    };
+    const std::string_view uri = info.request_uri;
     Response response = static_cast<Impl*>(data)->router.Handle(
         {.method = info.request_method,
          .path = info.local_uri,
-         .authorization = authorization ? authorization : ""});
+         .raw_path = std::string(uri.substr(0, uri.find('?'))),
+         .authorization = header("Authorization"),
+         .if_none_match = header("If-None-Match")});
     const std::string head = Head(response);
     mg_write(connection, head.data(), head.size());
     if (std::string_view(info.request_method) != "HEAD")
@@ -79,9 +92,21 @@ std::variant<std::unique_ptr<HttpServer>, ListenError> HttpServer::Start(const s
   auto impl = std::make_unique<Impl>(std::move(token), std::move(endpoints));
   mg_callbacks callbacks{};
   callbacks.log_message = &Impl::KeepFirstWords;
-  std::array<const char*, 9> options{
-      "listening_ports", listen.c_str(),      "num_threads", kThreads, "request_timeout_ms",
-      kRequestTimeoutMs, "enable_keep_alive", "no",          nullptr};
+  // A key may have a slash in it, which is told from those between its parts as long as it is
+  // encoded.
+  std::array<const char*, 13> options{"decode_url",
+                                      "no",
+                                      "listening_ports",
+                                      listen.c_str(),
+                                      "num_threads",
+                                      kThreads,
+                                      "listen_backlog",
+                                      kBacklog,
+                                      "request_timeout_ms",
+                                      kRequestTimeoutMs,
+                                      "enable_keep_alive",
+                                      "no",
+                                      nullptr};
   std::array<char, 256> text{};
   mg_init_data init{
       .callbacks = &callbacks, .user_data = impl.get(), .configuration_options = options.data()};

@@ -1,6 +1,6 @@
 // The one port: metrics, health, API and console.
 //
-// Serves from the moment it is started until it is destroyed, on a few threads of its own; the
+// Serves from the moment it is started until it is destroyed, on threads of its own; the
 // endpoints must outlive it.
 #pragma once
 

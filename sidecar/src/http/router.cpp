@@ -8,6 +8,7 @@
 #include <cctype>
 #include <exception>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 
 #include "http/console.h"
@@ -16,7 +17,9 @@ namespace apex::http {
 namespace {
 
 constexpr std::string_view kSagas = "/api/v1/sagas/";
+constexpr std::string_view kCache = "/api/v1/cache";
 constexpr std::string_view kBearer = "Bearer ";
+constexpr std::string_view kHexDigits = "0123456789abcdef";
 constexpr size_t kUuidSize = 36;
 
 using nlohmann::ordered_json;
@@ -63,6 +66,54 @@ std::array<unsigned char, SHA256_DIGEST_LENGTH> Digest(std::string_view text) {
   return digest;
 }
 
+Response Unauthorized(std::string_view what) {
+  Response response = Error(
+      401, std::string(what) + " needs the header Authorization: Bearer with the token of http.token");
+  response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  return response;
+}
+
+/// "a/b%2Fc" as {"a", "b/c"}. nullopt: a percent sign without two digits, or an empty part.
+std::optional<std::vector<std::string>> PathParts(std::string_view path) {
+  const auto digit = [](char c) {
+    const auto* const found = std::ranges::find(kHexDigits, std::tolower(static_cast<unsigned char>(c)));
+    return static_cast<int>(found - kHexDigits.begin());
+  };
+  std::vector<std::string> parts(1);
+  for (size_t i = 0; i < path.size(); ++i) {
+    if (path[i] == '/') {
+      parts.emplace_back();
+    } else if (path[i] != '%') {
+      parts.back() += path[i];
+    } else {
+      if (i + 2 >= path.size()) return std::nullopt;
+      const int high = digit(path[i + 1]);
+      const int low = digit(path[i + 2]);
+      if (high > 15 || low > 15) return std::nullopt;
+      parts.back() += static_cast<char>(high * 16 + low);
+      i += 2;
+    }
+  }
+  if (std::ranges::find(parts, "") != parts.end()) return std::nullopt;
+  return parts;
+}
+
+/// Names this text among all texts.
+std::string EntityTag(std::string_view text) {
+  const auto digest = Digest(text);
+  std::string tag = "\"";
+  for (size_t i = 0; i < digest.size() / 2; ++i) {
+    tag += kHexDigits[digest[i] >> 4];
+    tag += kHexDigits[digest[i] & 15];
+  }
+  return tag + "\"";
+}
+
+/// `header` is a list of tags; a weak one matches, too.
+bool Matches(std::string_view header, const std::string& tag) {
+  return header == "*" || header.find(tag) != std::string_view::npos;
+}
+
 int StatusOf(const StoreError& error) {
   if (error.kind != ErrorKind::kPermanent) return 503;
   return error.native_code == "P0002" ? 404 : 409;
@@ -81,7 +132,10 @@ Response Router::Handle(const Request& request) {
     response = Error(500, problem.what());
   }
   response.headers.emplace_back("X-Content-Type-Options", "nosniff");
-  response.headers.emplace_back("Cache-Control", "no-store");
+  // A tagged answer may be kept, and is asked for again each time.
+  const bool tagged = std::ranges::any_of(
+      response.headers, [](const auto& header) { return header.first == "ETag"; });
+  response.headers.emplace_back("Cache-Control", tagged ? "no-cache" : "no-store");
   return response;
 }
 
@@ -96,8 +150,13 @@ Response Router::Dispatch(const Request& request) {
     return ChangeSaga(request, path.substr(kSagas.size(), slash - kSagas.size()), action);
   }
 
-  constexpr std::array<std::string_view, 5> kPaths{"/", "/metrics", "/livez", "/readyz",
-                                                   "/api/v1/status"};
+  if (path.starts_with(kCache) && path.size() > kCache.size() && path[kCache.size()] == '/') {
+    if (!reads) return MethodNotAllowed("GET, HEAD");
+    return ReportCachedRow(request);
+  }
+
+  constexpr std::array<std::string_view, 6> kPaths{"/",       "/metrics",       "/livez",
+                                                   "/readyz", "/api/v1/status", kCache};
   if (std::ranges::find(kPaths, path) == kPaths.end())
     return Error(404, "there is nothing at " + path);
   if (!reads) return MethodNotAllowed("GET, HEAD");
@@ -110,6 +169,7 @@ Response Router::Dispatch(const Request& request) {
   if (path == "/livez") return Json(200, {{"alive", true}});
   if (path == "/readyz") return Readiness();
   if (path == "/api/v1/status") return ReportStatus();
+  if (path == kCache) return ReportCache();
   return Console();
 }
 
@@ -128,18 +188,54 @@ Response Router::ReportStatus() {
           .headers = {}};
 }
 
+Response Router::ReportCache() {
+  if (!endpoints_.cache) return Error(404, "there is no cache: redis.uri is not configured");
+  Result<std::string> figures = endpoints_.cache();
+  if (!figures.ok()) return Error(503, Describe(figures.error()));
+  return {.status = 200,
+          .content_type = "application/json",
+          .body = *std::move(figures) + "\n",
+          .headers = {}};
+}
+
+// Rows are data, where everything else that can be read here is about the process: a token that is
+// configured is needed for them, too.
+Response Router::ReportCachedRow(const Request& request) {
+  if (!endpoints_.cached_row) return Error(404, "there is no cache: redis.uri is not configured");
+  if (!token_.empty() && !TokenMatches(request.authorization)) return Unauthorized("a row");
+  const std::string_view raw = request.raw_path;
+  auto parts = raw.starts_with(kCache) ? PathParts(raw.substr(kCache.size() + 1)) : std::nullopt;
+  if (!parts || parts->size() < 2)
+    return Error(400, "the address of a row is /api/v1/cache/ENTITY/KEY, each part percent-encoded");
+  const std::string entity = std::move(parts->front());
+  parts->erase(parts->begin());
+  CachedRow row = endpoints_.cached_row(entity, *parts);
+
+  Response response;
+  if (row.status != 200) {
+    response = Error(row.status, row.text);
+    if (row.status == 503) response.headers.emplace_back("Retry-After", "1");
+  } else {
+    const std::string tag = EntityTag(row.text);
+    response.content_type = "application/json";
+    response.headers.emplace_back("ETag", tag);
+    if (Matches(request.if_none_match, tag)) {
+      response.status = 304;
+    } else {
+      response.body = std::move(row.text);
+    }
+  }
+  if (!row.source.empty()) response.headers.emplace_back("X-Cache", row.source);
+  return response;
+}
+
 Response Router::ChangeSaga(const Request& request, const std::string& saga,
                             const std::string& action) {
   if (token_.empty()) {
     return Error(403,
                  "this needs a token, and none is configured: set http.token (APEX_HTTP_TOKEN)");
   }
-  if (!TokenMatches(request.authorization)) {
-    Response response =
-        Error(401, "this needs the header Authorization: Bearer with the token of http.token");
-    response.headers.emplace_back("WWW-Authenticate", "Bearer");
-    return response;
-  }
+  if (!TokenMatches(request.authorization)) return Unauthorized("this");
   if (!IsUuid(saga)) return Error(400, "a saga's id is a uuid");
 
   const std::lock_guard lock(database_mutex_);

@@ -26,6 +26,7 @@ using Buckets = Histogram::BucketBoundaries;
 
 constexpr std::array kStores{Store::kPostgres, Store::kNeo4j, Store::kQdrant, Store::kRedis};
 constexpr std::array kErrorTypes{"refused", "gave_up", "unencodable", "other"};
+constexpr std::array kCacheResults{"hit", "miss", "bypass", "error"};
 constexpr std::array kFailedSteps{"write_postgres", "write_neo4j", "write_qdrant",
                                   "write_redis",    "capture",     "other"};
 
@@ -126,6 +127,31 @@ struct Metrics::Impl {
   Gauge& epoch =
       NewGauge(registry, "apex_epoch", "Epoch this process leads in; 0 while it does not.");
 
+  Family<Counter>& cache_reads =
+      NewCounter(registry, "apex_cache_reads_total", "Rows asked of the cache's API, by outcome.");
+  Family<Counter>& cache_fills =
+      NewCounter(registry, "apex_cache_fills_total",
+                 "Entries that a reader put into the cache, or could not because the row had "
+                 "changed.");
+  Counter& filled = cache_fills.Add({{"result", "filled"}});
+  Counter& fill_refused = cache_fills.Add({{"result", "refused"}});
+  // Redis counts anew when it is started again, which a counter here could not.
+  Gauge& cache_keys = NewGauge(registry, "apex_cache_keys", "Keys in the cache's database.");
+  Gauge& cache_memory =
+      NewGauge(registry, "apex_cache_memory_bytes", "Memory that the cache's server uses.");
+  Gauge& cache_memory_limit = NewGauge(registry, "apex_cache_memory_limit_bytes",
+                                       "Memory it may use before it evicts; 0: no limit.");
+  Gauge& cache_hits = NewGauge(registry, "apex_cache_keyspace_hits",
+                               "Reads of keys that were there, since the server was started.");
+  Gauge& cache_misses = NewGauge(registry, "apex_cache_keyspace_misses",
+                                 "Reads of keys that were not, since the server was started.");
+  Gauge& cache_hit_rate = NewGauge(registry, "apex_cache_hit_rate",
+                                   "Percent of the reads since then that found their key.");
+  Gauge& cache_evictions = NewGauge(registry, "apex_cache_evicted_keys",
+                                    "Keys evicted for lack of memory since the server was started.");
+  Gauge& cache_expirations = NewGauge(registry, "apex_cache_expired_keys",
+                                      "Keys that have expired since the server was started.");
+
   Gauge& StoreUp(Store store) { return store_up.Add({{"store", std::string(Name(store))}}); }
 
   Impl() {
@@ -134,6 +160,7 @@ struct Metrics::Impl {
         compensations.Add({{"step_name", std::string(StepName(step))}, {"status", status}});
       }
     }
+    for (const char* result : kCacheResults) cache_reads.Add({{"result", result}});
     for (const char* step : kFailedSteps) {
       for (const char* type : kErrorTypes)
         failures.Add({{"failed_step", step}, {"error_type", type}});
@@ -207,6 +234,26 @@ void Metrics::SetLeader(bool leading, int64_t epoch) {
   for (Store target : {Store::kNeo4j, Store::kQdrant, Store::kRedis}) {
     impl_->store_up.Remove(&impl_->StoreUp(target));
   }
+}
+
+void Metrics::CacheRead(std::string_view result) {
+  impl_->cache_reads.Add({{"result", Bounded(kCacheResults, result)}}).Increment();
+}
+
+void Metrics::CacheFilled(bool filled) {
+  (filled ? impl_->filled : impl_->fill_refused).Increment();
+}
+
+void Metrics::SetCache(const CacheFigures& figures) {
+  const auto set = [](Gauge& gauge, int64_t value) { gauge.Set(static_cast<double>(value)); };
+  set(impl_->cache_keys, figures.keys);
+  set(impl_->cache_memory, figures.memory_bytes);
+  set(impl_->cache_memory_limit, figures.memory_limit_bytes);
+  set(impl_->cache_hits, figures.hits);
+  set(impl_->cache_misses, figures.misses);
+  impl_->cache_hit_rate.Set(figures.hit_rate);
+  set(impl_->cache_evictions, figures.evictions);
+  set(impl_->cache_expirations, figures.expirations);
 }
 
 std::string Metrics::Render() const {

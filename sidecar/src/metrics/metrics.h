@@ -14,6 +14,18 @@
 
 namespace apex {
 
+/// A cache's server as it sees itself, counted since it was started.
+struct CacheFigures {
+  int64_t keys = 0;
+  int64_t memory_bytes = 0;
+  int64_t memory_limit_bytes = 0;
+  int64_t hits = 0;
+  int64_t misses = 0;
+  double hit_rate = 0;  ///< From 0 to 100.
+  int64_t evictions = 0;
+  int64_t expirations = 0;
+};
+
 class Metrics {
  public:
   Metrics();
@@ -44,6 +56,13 @@ class Metrics {
   /// Without leadership lag, backlog, active sagas and breakers are 0, and only PostgreSQL is up or
   /// down.
   void SetLeader(bool leading, int64_t epoch);
+
+  // The cache.
+  /// `result` is hit, miss, bypass (PostgreSQL alone, since Redis could not be used) or error.
+  void CacheRead(std::string_view result);
+  void CacheFilled(bool filled);  ///< False: the lease was gone, or something newer was there.
+  /// What Redis says of itself.
+  void SetCache(const CacheFigures& figures);
 
   /// Prometheus text format 0.0.4.
   std::string Render() const;

@@ -122,6 +122,7 @@ std::vector<ChangePtr> Engine::WithoutVoid(std::vector<ChangePtr> changes) {
     active_sagas_ -= voided.sagas;
   }
   const auto gone = std::ranges::stable_partition(changes, [&](const ChangePtr& change) {
+    if (change->op == Operation::kInvalidate) return true;
     const auto at = truncated.find(change->row.relation);
     const bool older = at != truncated.end() && change->seq < at->second;
     return !older && !truncations_.Voids(*change);

@@ -72,6 +72,7 @@ std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool rep
 
 bool Group::Needs(Store store) const {
   return std::any_of(rows.begin(), rows.end(), [&](const RowWrite& row) {
+    if (row.newest->op == Operation::kInvalidate) return store == Store::kRedis;
     return MappingNames(*row.newest->mapping, store);
   });
 }

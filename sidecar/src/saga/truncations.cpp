@@ -12,6 +12,7 @@ SagaPtr Truncations::Add(SagaPtr truncation) {
 }
 
 bool Truncations::Voids(const Change& change) const {
+  if (change.op == Operation::kInvalidate) return false;
   const auto at = waiting_.find(change.row.relation);
   return at != waiting_.end() && change.seq < at->second->last_seq();
 }

@@ -28,7 +28,9 @@ void WaitingSagas::Insert(Serial serial, SagaPtr saga) {
 
 WaitingSagas::Voided WaitingSagas::Void(uint32_t relation, int64_t below_seq) {
   const auto stays = [&](const ChangePtr& change) {
-    return change->row.relation != relation || change->seq >= below_seq;
+    // An invalidation by hand is not of the table that carries it.
+    return change->op == Operation::kInvalidate || change->row.relation != relation ||
+           change->seq >= below_seq;
   };
   std::vector<Serial> touched;
   for (const auto& [serial, saga] : sagas_) {

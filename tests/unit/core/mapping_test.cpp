@@ -25,7 +25,8 @@ constexpr const char* kDocuments = R"({
   "vector": {"collection": "documents", "embedding": "embedding", "dimensions": 384, "distance": "cosine",
              "payload": ["title", "user_id"]},
   "cache": {"entity": "document", "mode": "write", "entry": "doc:{id}", "ttl_seconds": 3600,
-            "columns": ["id", "title"], "invalidate": ["doc:{id}:chunks", "query:*{id}*"], "events": ["document"]}
+            "columns": ["id", "title"], "invalidate": ["doc:{id}:chunks", "query:*{id}*"], "events": ["document"],
+            "ttl_column": "title", "tags": ["doc:{id}"]}
 })";
 
 Result<TableMapping> Parse(const json& spec) {
@@ -65,6 +66,8 @@ TEST(MappingTest, ReadsEveryMemberOfTheContractsExample) {
   EXPECT_EQ(mapping.cache->mode, CacheMode::kWrite);
   EXPECT_EQ(mapping.cache->ttl_seconds, 3600);
   EXPECT_THAT(mapping.cache->invalidate, ElementsAre("doc:{id}:chunks", "query:*{id}*"));
+  EXPECT_EQ(mapping.cache->ttl_column, "title");
+  EXPECT_THAT(mapping.cache->tags, ElementsAre("doc:{id}"));
 }
 
 TEST(MappingTest, ReadsAJoinTableAsAnEdge) {
@@ -85,6 +88,8 @@ TEST(MappingTest, ReadsAJoinTableAsAnEdge) {
 TEST(MappingTest, TakesANullTtlAsNoExpiry) {
   json spec = json::parse(kDocuments);
   spec["cache"]["ttl_seconds"] = nullptr;
+  spec["cache"].erase("ttl_column");  // As 1.0 wrote it.
+  spec["cache"].erase("tags");
   const Result<TableMapping> parsed = Parse(spec);
   ASSERT_TRUE(parsed.ok());
   EXPECT_FALSE((*parsed).cache->ttl_seconds);

@@ -21,7 +21,12 @@ Endpoints Answers() {
           .not_ready = [] { return std::vector<std::string>{"redis: down"}; },
           .status = [] { return Result<std::string>(std::string("{}")); },
           .retry = [](const std::string&) { return Status(); },
-          .discard = [](const std::string&) { return Status(); }};
+          .discard = [](const std::string&) { return Status(); },
+          .cached_row =
+              [](const std::string& entity, const std::vector<std::string>& key) {
+                return CachedRow{200, "HIT", entity + " " + key.front()};
+              },
+          .cache = [] { return Result<std::string>(std::string("{}")); }};
 }
 
 std::unique_ptr<HttpServer> Started(const std::string& listen) {
@@ -86,6 +91,23 @@ TEST(HttpServerTest, AnswersHeadWithoutABody) {
   const std::string answer = Exchange(server->port(), Request("HEAD /metrics"));
   EXPECT_THAT(answer, HasSubstr("Content-Length: 14\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\n"));
+}
+
+TEST(HttpServerTest, HandsARowsAddressOnAsItWasWritten) {
+  const auto server = Started("127.0.0.1:0");
+  ASSERT_TRUE(server);
+  const std::string token = "Authorization: Bearer t\r\n";
+  const std::string answer =
+      Exchange(server->port(), Request("GET /api/v1/cache/page/a%2Fb?x=1", token));
+  EXPECT_THAT(answer, EndsWith("\r\n\r\npage a/b"));
+  const size_t tag = answer.find("ETag: ");
+  const std::string known =
+      "If-None-Match: " + answer.substr(tag + 6, answer.find('\r', tag) - tag - 6) + "\r\n";
+  const std::string again =
+      Exchange(server->port(), Request("GET /api/v1/cache/page/a%2Fb", token + known));
+  EXPECT_THAT(again, StartsWith("HTTP/1.1 304 "));
+  EXPECT_THAT(again, Not(HasSubstr("Content-Length")));
+  EXPECT_THAT(again, EndsWith("\r\n\r\n"));
 }
 
 TEST(HttpServerTest, AnswersSeveralClientsAtOnce) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
@@ -27,8 +28,19 @@ class RouterTest : public testing::Test {
                  .not_ready = [this] { return not_ready_; },
                  .status = [this] { return status_; },
                  .retry = [this](const std::string& saga) { return Change("retry " + saga); },
-                 .discard = [this](const std::string& saga) { return Change("discard " + saga); }});
-    return router.Handle({.method = method, .path = path, .authorization = authorization});
+                 .discard = [this](const std::string& saga) { return Change("discard " + saga); },
+                 .cached_row =
+                     [this](const std::string& entity, const std::vector<std::string>& key) {
+                       calls_.push_back("row " + entity);
+                       calls_.insert(calls_.end(), key.begin(), key.end());
+                       return row_;
+                     },
+                 .cache = [this] { return cache_; }});
+    return router.Handle({.method = method,
+                          .path = path,
+                          .raw_path = path,
+                          .authorization = authorization,
+                          .if_none_match = if_none_match_});
   }
   Response Get(const std::string& path) { return Ask("GET", path); }
   Response Retry(const std::string& authorization) {
@@ -43,6 +55,9 @@ class RouterTest : public testing::Test {
   std::vector<std::string> not_ready_;
   Result<std::string> status_ = std::string(R"({"role":"leader"})");
   Status outcome_;
+  CachedRow row_{.status = 200, .source = "HIT", .text = R"({"id":1})"};
+  Result<std::string> cache_ = std::string(R"({"total_keys":3})");
+  std::string if_none_match_;
   std::vector<std::string> calls_;
 };
 
@@ -156,6 +171,76 @@ TEST_F(RouterTest, RefusesASagaThatIsNoUuid) {
   EXPECT_TRUE(calls_.empty());
 }
 
+TEST_F(RouterTest, TellsTheCachesFiguresOrWhyItCannot) {
+  EXPECT_EQ(Get("/api/v1/cache").body, "{\"total_keys\":3}\n");
+  cache_ = Failure(ErrorKind::kTransient, "apex.unreachable");
+  EXPECT_EQ(Get("/api/v1/cache").status, 503);
+}
+
+TEST_F(RouterTest, AnswersARowWithATagAndWhereItIsFrom) {
+  token_ = "";
+  const Response response = Get("/api/v1/cache/document/1");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.body, R"({"id":1})");
+  EXPECT_EQ(response.content_type, "application/json");
+  EXPECT_THAT(response.headers, Contains(Pair("X-Cache", "HIT")));
+  EXPECT_THAT(response.headers, Contains(Pair("Cache-Control", "no-cache")));
+  EXPECT_THAT(response.headers, Contains(Pair("ETag", testing::MatchesRegex("\"[0-9a-f]{32}\""))));
+  EXPECT_THAT(calls_, testing::ElementsAre("row document", "1"));
+}
+
+TEST_F(RouterTest, ARowThatHasNotChangedIsNotSentAgain) {
+  token_ = "";
+  const auto tag = [](const Response& response) {
+    const auto found = std::ranges::find_if(
+        response.headers, [](const auto& header) { return header.first == "ETag"; });
+    return found == response.headers.end() ? std::string() : found->second;
+  };
+  const std::string first = tag(Get("/api/v1/cache/document/1"));
+  for (const std::string& known : {first, "W/" + first, "\"x\", " + first, std::string("*")}) {
+    if_none_match_ = known;
+    const Response again = Get("/api/v1/cache/document/1");
+    EXPECT_EQ(again.status, 304) << known;
+    EXPECT_EQ(again.body, "");
+    EXPECT_EQ(tag(again), first);
+  }
+  if_none_match_ = first;
+  row_.text = R"({"id":2})";
+  EXPECT_EQ(Get("/api/v1/cache/document/1").status, 200);
+  EXPECT_NE(tag(Get("/api/v1/cache/document/1")), first);
+}
+
+TEST_F(RouterTest, PartsOfAKeyAreDecodedOneByOne) {
+  token_ = "";
+  Get("/api/v1/cache/page/a%2Fb%25/%C3%a4");
+  EXPECT_THAT(calls_, testing::ElementsAre("row page", "a/b%", "\xC3\xA4"));
+  for (const char* path : {"/api/v1/cache/", "/api/v1/cache/document", "/api/v1/cache/document/",
+                           "/api/v1/cache//1", "/api/v1/cache/document/%2", "/api/v1/cache/d/%zz"}) {
+    EXPECT_EQ(Get(path).status, 400) << path;
+  }
+}
+
+TEST_F(RouterTest, SaysWhyThereIsNoRow) {
+  token_ = "";
+  for (const int status : {400, 404, 503}) {
+    row_ = {.status = status, .source = "", .text = "so it is"};
+    const Response response = Get("/api/v1/cache/document/1");
+    EXPECT_EQ(response.status, status);
+    EXPECT_EQ(json::parse(response.body), (json{{"error", "so it is"}}));
+    EXPECT_THAT(response.headers, Contains(Pair("Cache-Control", "no-store")));
+  }
+  EXPECT_THAT(Get("/api/v1/cache/document/1").headers, Contains(Pair("Retry-After", "1")));
+  EXPECT_EQ(Ask("POST", "/api/v1/cache/document/1").status, 405);
+}
+
+TEST_F(RouterTest, RowsNeedTheTokenOnceThereIsOne) {
+  EXPECT_EQ(Get("/api/v1/cache/document/1").status, 401);
+  EXPECT_EQ(Ask("GET", "/api/v1/cache/document/1", "Bearer wrong").status, 401);
+  EXPECT_TRUE(calls_.empty());
+  EXPECT_EQ(Ask("GET", "/api/v1/cache/document/1", std::string("Bearer ") + kToken).status, 200);
+  EXPECT_EQ(Get("/api/v1/cache").status, 200);
+}
+
 TEST_F(RouterTest, AnswersUnknownAddressesAndMethodsInJson) {
   for (const char* path : {"/nothing", "/metrics/", "/api/v1", "/api/v1/sagas/", "/api/v1/sagas/x",
                            "/api/v1/sagas/x/explode"}) {
@@ -176,12 +261,22 @@ TEST(RouterFailureTest, TurnsAnExceptionIntoAnAnswer) {
                      .not_ready = {},
                      .status = {},
                      .retry = {},
-                     .discard = {}});
-  const Response response =
-      router.Handle({.method = "GET", .path = "/metrics", .authorization = ""});
+                     .discard = {},
+                     .cached_row = {},
+                     .cache = {}});
+  const auto get = [&router](const char* path) {
+    return router.Handle({.method = "GET",
+                          .path = path,
+                          .raw_path = path,
+                          .authorization = "",
+                          .if_none_match = ""});
+  };
+  const Response response = get("/metrics");
   EXPECT_EQ(response.status, 500);
   EXPECT_EQ(json::parse(response.body), (json{{"error", "out of numbers"}}));
-  EXPECT_EQ(router.Handle({.method = "GET", .path = "/readyz", .authorization = ""}).status, 500);
+  EXPECT_EQ(get("/readyz").status, 500);
+  EXPECT_EQ(get("/api/v1/cache").status, 404);
+  EXPECT_EQ(get("/api/v1/cache/document/1").status, 404);
 }
 
 }  // namespace

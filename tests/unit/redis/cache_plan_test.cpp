@@ -269,5 +269,70 @@ TEST(EventMessageTest, ATableAsAWholeIsNoDocument) {
       R"({"document_id":null,"event":"document_truncated","timestamp":"t","source":"cache_service"})");
 }
 
+// 2022-02-22T19:22:22Z
+constexpr int64_t kNowUs = 1645557742LL * 1'000'000;
+
+Lifetime LifetimeWith(ColumnKind kind, const std::string& json,
+                      std::optional<int64_t> ttl_seconds = std::nullopt) {
+  auto mapping = Mapping(kind);
+  mapping->cache->ttl_column = "v";
+  mapping->cache->ttl_seconds = ttl_seconds;
+  Result<CachePlan> plan = CachePlan::Compile(mapping, "");
+  EXPECT_TRUE(plan.ok());
+  return plan->LifetimeOf(Parsed(R"({"id": 1, "v": )" + json + "}"), kNowUs);
+}
+
+TEST(CachePlanTest, TakesTheLifeOfAnEntryFromTheRowWhereItSaysOne) {
+  EXPECT_EQ(LifetimeWith(ColumnKind::kInt, "90", 3600).seconds, 90);
+  EXPECT_EQ(LifetimeWith(ColumnKind::kInt, "null", 3600).seconds, 3600);
+  EXPECT_EQ(LifetimeWith(ColumnKind::kInt, "null").seconds, std::nullopt);
+  EXPECT_FALSE(LifetimeWith(ColumnKind::kInt, "null").over);
+  EXPECT_TRUE(LifetimeWith(ColumnKind::kInt, "0", 3600).over);
+  EXPECT_TRUE(LifetimeWith(ColumnKind::kInt, "-1").over);
+
+  const auto until = [](const char* text) {
+    return LifetimeWith(ColumnKind::kTimestamptz, '"' + std::string(text) + '"', 3600);
+  };
+  EXPECT_EQ(until("2022-02-22T19:23:22.5Z").seconds, 60);
+  EXPECT_TRUE(until("2022-02-22T19:22:22Z").over);
+  EXPECT_TRUE(until("1999-01-01T00:00:00Z").over);
+  EXPECT_TRUE(until("-infinity").over);
+  EXPECT_FALSE(until("infinity").over);
+  EXPECT_EQ(until("infinity").seconds, std::nullopt);
+  EXPECT_FALSE(until("9999-12-31T00:00:00Z").over);
+}
+
+TEST(CachePlanTest, NamesTheTagsOfARowAndRefusesPatterns) {
+  auto mapping = Mapping(ColumnKind::kText);
+  mapping->cache->tags = {"doc:{id}", "by:{v}"};
+  Result<CachePlan> plan = CachePlan::Compile(mapping, "app:");
+  ASSERT_TRUE(plan.ok());
+  std::vector<std::string> tags;
+  plan->AddTags(Parsed(R"({"id": 1, "v": "a*"})"), tags);
+  plan->AddTags(Parsed(R"({"id": 2, "v": null})"), tags);
+  EXPECT_THAT(tags, ElementsAre("doc:1", "by:a*", "doc:2"));
+
+  mapping->cache->tags = {"doc:*"};
+  const Result<CachePlan> refused = CachePlan::Compile(mapping, "");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr("must name one tag"));
+}
+
+TEST(ManualInvalidationTest, IsReadWithThePrefixBeforeItsNames) {
+  const auto read = ReadManualInvalidation(
+      "a[1]:", R"({"keys":["doc:7"],"patterns":["q:*"],"tags":["doc:7"],"event":"x","document_id":"7"})");
+  ASSERT_TRUE(read);
+  EXPECT_THAT(read->invalidations.keys, ElementsAre("a[1]:doc:7"));
+  EXPECT_THAT(read->invalidations.patterns, ElementsAre("a\\[1\\]:q:*"));
+  EXPECT_THAT(read->invalidations.tags, ElementsAre("doc:7"));
+  EXPECT_EQ(read->event, "x");
+  EXPECT_EQ(read->document_id, "7");
+  EXPECT_FALSE(ReadManualInvalidation("", "[]"));
+  EXPECT_FALSE(ReadManualInvalidation("", ""));
+  const auto nothing = ReadManualInvalidation("", "{}");
+  ASSERT_TRUE(nothing);
+  EXPECT_TRUE(nothing->event.empty());
+}
+
 }  // namespace
 }  // namespace apex::redis

@@ -68,10 +68,10 @@ void Answer(int fd, std::string_view bytes) {
   EXPECT_EQ(send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL), static_cast<ssize_t>(bytes.size()));
 }
 
-/// Answers the four scripts that every connection loads first.
+/// Answers the five scripts that every connection loads first.
 void LoadScripts(int fd) {
   char buffer[8192];
-  for (int i = 0; i < 4 && recv(fd, buffer, sizeof buffer, 0) > 0; ++i) Answer(fd, "$1\r\nx\r\n");
+  for (int i = 0; i < 5 && recv(fd, buffer, sizeof buffer, 0) > 0; ++i) Answer(fd, "$1\r\nx\r\n");
 }
 
 std::unique_ptr<RedisStore> StoreAt(const std::string& uri) {

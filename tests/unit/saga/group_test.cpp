@@ -78,6 +78,14 @@ TEST(GroupTest, NeedsTheStoresThatTheNewestMappingsName) {
   EXPECT_TRUE(group.Needs(kRedis));
 }
 
+TEST(GroupTest, AnInvalidationByHandNeedsTheCacheAlone) {
+  const Group group = Coalesce(
+      {MakeSaga({{1, 10, "a", "", 0, Operation::kInvalidate, {kNeo4j, kQdrant, kRedis}}})});
+  EXPECT_FALSE(group.Needs(kNeo4j));
+  EXPECT_FALSE(group.Needs(kQdrant));
+  EXPECT_TRUE(group.Needs(kRedis));
+}
+
 TEST(GroupTest, IsUnencodableOnlyWhenTheNewestChangeOfARowIs) {
   const ChangeSpec bad{1, 10, "a", "", 0, Operation::kUpdate, {kNeo4j}, "column title of row a"};
   EXPECT_NE(Coalesce({MakeSaga({bad})}).Unencodable(), nullptr);

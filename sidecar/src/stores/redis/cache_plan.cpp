@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -18,6 +19,19 @@ constexpr size_t kValueBytesMax = 512UL * 1024 * 1024;
 
 /// What a cached value has beside the image it is made of.
 constexpr size_t kSpareBytes = 64;
+
+/// A hundred years: Redis counts milliseconds in 64 bits.
+constexpr int64_t kSecondsMax = 100LL * 366 * 24 * 3600;
+
+/// Of "2022-02-22T19:22:22.123456Z", as images have a timestamptz; years before Christ and beyond
+/// 9999 are told by their sign and length.
+int64_t UnixMicrosOf(std::string_view text) {
+  std::tm utc{};
+  const std::string terminated(text);
+  const char* const rest = strptime(terminated.c_str(), "%Y-%m-%dT%H:%M:%S", &utc);
+  if (rest == nullptr) return text.starts_with('-') ? 0 : kSecondsMax * 1'000'000;
+  return static_cast<int64_t>(timegm(&utc)) * 1'000'000;
+}
 
 bool IsTime(ColumnKind kind) {
   return kind == ColumnKind::kTimestamptz || kind == ColumnKind::kTimestamp ||
@@ -77,6 +91,14 @@ std::string_view AnyValue(const Column* column) {
     case ColumnKind::kInt: return "[-0-9]*";
     default: return "*";
   }
+}
+
+/// `id` is JSON.
+std::string Message(std::string_view id, std::string_view event, std::string_view time) {
+  std::string message = R"({"document_id":)";
+  message.append(id).append(R"(,"event":)").append(Quoted(event));
+  message.append(R"(,"timestamp":")").append(time).append(R"(","source":"cache_service"})");
+  return message;
 }
 
 StoreError Unencodable(const TableMapping& mapping, const RowId& row, std::string_view column,
@@ -170,6 +192,12 @@ Result<CachePlan> CachePlan::Compile(MappingPtr mapping, std::string key_prefix)
     if (!compiled.ok()) return compiled.error();
     plan.invalidate_.push_back(*std::move(compiled));
   }
+  for (const std::string& text : plan.cache().tags) {
+    Result<KeyTemplate> compiled = compile(text);
+    if (!compiled.ok()) return compiled.error();
+    if (compiled->is_pattern()) return refuse(text, "must name one tag and not a pattern");
+    plan.tags_.push_back(*std::move(compiled));
+  }
   return plan;
 }
 
@@ -201,6 +229,31 @@ void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidation
   }
 }
 
+void CachePlan::AddTags(const Image& image, std::vector<std::string>& tags) const {
+  for (const KeyTemplate& tag : tags_) {
+    if (auto rendered = tag.Render("", image)) tags.push_back(*std::move(rendered));
+  }
+}
+
+Lifetime CachePlan::LifetimeOf(const Image& image, int64_t now_us) const {
+  const Lifetime of_table{.over = false, .seconds = cache().ttl_seconds};
+  if (cache().ttl_column.empty()) return of_table;
+  const std::string_view json = image.Find(cache().ttl_column).value_or("null");
+  if (json == "null") return of_table;
+  int64_t seconds = 0;
+  if (json.starts_with('"')) {
+    const std::string_view text = json.substr(1, json.size() - 2);
+    if (text == "infinity") return {.over = false, .seconds = std::nullopt};
+    if (text == "-infinity") return {.over = true, .seconds = std::nullopt};
+    // Whole seconds: an entry rather goes a moment too early.
+    seconds = (UnixMicrosOf(text) - now_us) / 1'000'000;
+  } else {
+    std::from_chars(json.data(), json.data() + json.size(), seconds);
+  }
+  if (seconds <= 0) return {.over = true, .seconds = std::nullopt};
+  return {.over = false, .seconds = std::min(seconds, kSecondsMax)};
+}
+
 Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image& image) const {
   std::string value;
   value.reserve(image.size() + kSpareBytes);
@@ -230,7 +283,7 @@ Result<std::string> CachePlan::Value(int64_t seq, const RowId& row, const Image&
 }
 
 void Invalidations::Unite() {
-  for (std::vector<std::string>* each : {&keys, &patterns}) {
+  for (std::vector<std::string>* each : {&keys, &patterns, &tags}) {
     std::ranges::sort(*each);
     each->erase(std::unique(each->begin(), each->end()), each->end());
   }
@@ -245,11 +298,31 @@ std::string EventTime(int64_t now_us) {
                      now_us % 1'000'000);
 }
 
+std::optional<ManualInvalidation> ReadManualInvalidation(std::string_view prefix,
+                                                         std::string_view text) {
+  const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return std::nullopt;
+  const auto gather = [&](const char* member, const std::string& before,
+                          std::vector<std::string>& names) {
+    for (const auto& name : json.value(member, nlohmann::json::array())) {
+      if (name.is_string()) names.push_back(before + name.get_ref<const std::string&>());
+    }
+  };
+  ManualInvalidation read;
+  gather("keys", std::string(prefix), read.invalidations.keys);
+  gather("patterns", EscapeGlob(prefix), read.invalidations.patterns);
+  gather("tags", "", read.invalidations.tags);
+  read.event = json.value("event", "");
+  read.document_id = json.value("document_id", "");
+  return read;
+}
+
 std::string EventMessage(const RowId& row, std::string_view event, std::string_view time) {
-  std::string message = R"({"document_id":)";
-  message.append(DocumentId(row.key)).append(R"(,"event":)").append(Quoted(event));
-  message.append(R"(,"timestamp":")").append(time).append(R"(","source":"cache_service"})");
-  return message;
+  return Message(DocumentId(row.key), event, time);
+}
+
+std::string EventMessage(std::string_view id, std::string_view event, std::string_view time) {
+  return Message(Quoted(id), event, time);
 }
 
 }  // namespace apex::redis

@@ -44,10 +44,11 @@ class KeyTemplate {
   bool is_pattern_ = false;
 };
 
-/// Keys and patterns beside the rows' own entries.
+/// Keys, patterns and tags beside the rows' own entries. Tags are names without the prefix.
 struct Invalidations {
   std::vector<std::string> keys;
   std::vector<std::string> patterns;
+  std::vector<std::string> tags;
 
   /// Leaves each once, in order.
   void Unite();
@@ -59,6 +60,11 @@ struct TableKeys {
   bool versioned = false;             ///< The entries are written by us, with their version.
   std::vector<std::string> keys;      ///< Named in the same way by every row.
   std::vector<std::string> patterns;  ///< Of all other keys.
+};
+
+struct Lifetime {
+  bool over = false;               ///< The row is not to be kept at all.
+  std::optional<int64_t> seconds;  ///< nullopt: it does not expire.
 };
 
 class CachePlan {
@@ -74,6 +80,11 @@ class CachePlan {
   std::string EntryPattern() const { return entry_->Pattern(key_prefix_, *mapping_); }
   TableKeys KeysOfTable() const;
   void AddInvalidations(const Image& image, Invalidations& invalidations) const;
+  void AddTags(const Image& image, std::vector<std::string>& tags) const;
+  bool has_tags() const { return !tags_.empty(); }
+
+  /// How long the entry of a row may live from now on.
+  Lifetime LifetimeOf(const Image& image, int64_t now_us) const;
 
   /// `{"_apex_seq":N,...}` with the columns in the mapping's order, as design section 3a has them.
   /// The error is kUnencodable and names column and row.
@@ -95,12 +106,25 @@ class CachePlan {
   std::vector<Member> members_;
   std::optional<KeyTemplate> entry_;
   std::vector<KeyTemplate> invalidate_;
+  std::vector<KeyTemplate> tags_;
 };
+
+/// What somebody has invalidated by hand, as the outbox has it: names without the prefix.
+struct ManualInvalidation {
+  Invalidations invalidations;
+  std::string event;  ///< Empty: nothing is announced.
+  std::string document_id;
+};
+/// nullopt: the text is of another form.
+std::optional<ManualInvalidation> ReadManualInvalidation(std::string_view prefix,
+                                                         std::string_view text);
 
 /// Unix time as events tell it: 2022-02-22T19:22:22.123456Z.
 std::string EventTime(int64_t now_us);
 
 /// One message for the channel. `event` is "document_updated".
 std::string EventMessage(const RowId& row, std::string_view event, std::string_view time);
+/// The same with a text for an id.
+std::string EventMessage(std::string_view id, std::string_view event, std::string_view time);
 
 }  // namespace apex::redis

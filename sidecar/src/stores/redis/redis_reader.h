@@ -28,7 +28,7 @@ class RedisReader : public StoreReader {
            !mapping.cache->entry.empty();
   }
   bool MayForget(const TableMapping& mapping) const override {
-    return mapping.cache->ttl_seconds.has_value();
+    return mapping.cache->ttl_seconds.has_value() || !mapping.cache->ttl_column.empty();
   }
   Result<std::optional<StoredRow>> Expected(const ChangePtr& row) override;
   Status ReadAll(const MappingPtr& mapping, const Page& page) override;

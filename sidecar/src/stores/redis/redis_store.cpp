@@ -9,12 +9,18 @@
 #include "core/uri.h"
 #include "stores/redis/error.h"
 #include "stores/redis/glob.h"
+#include "stores/redis/lease.h"
+#include "stores/redis/tags.h"
 
 namespace apex::redis {
 namespace {
 
 constexpr uint16_t kDefaultPort = 6379;
 constexpr size_t kKeysPerUnlink = 100;
+/// Keys of a tag that Redis deletes in one call: it serves nobody else meanwhile.
+constexpr int64_t kKeysPerTagCall = 1000;
+/// A subscriber that was away for longer than this many events begins anew.
+constexpr const char* kStreamEventsMax = "10000";
 /// Keys Redis looks at in one SCAN call: it serves nobody else meanwhile, about a quarter of a
 /// millisecond.
 constexpr const char* kScanCount = "1000";
@@ -43,6 +49,18 @@ void AppendUnlinks(const std::vector<std::string>& keys, Commands& commands) {
     }
     commands.Argument(keys[i]);
   }
+}
+
+/// Each key with its lease, so that nobody fills it with what was read before. The lease comes
+/// first: were the two ever parted, a fill in between would find none.
+void AppendInvalidations(const std::vector<std::string>& keys, Commands& commands) {
+  std::vector<std::string> pairs;
+  pairs.reserve(2 * keys.size());
+  for (const std::string& key : keys) {
+    pairs.push_back(LeaseKey(key));
+    pairs.push_back(key);
+  }
+  AppendUnlinks(pairs, commands);
 }
 
 void AddOnce(std::string key, std::vector<std::string>& keys) {
@@ -104,8 +122,8 @@ Result<std::unique_ptr<RedisStore>> RedisStore::Create(RedisOptions options) {
 
 RedisStore::RedisStore(RedisOptions options, Target target)
     : options_(std::move(options)),
-      connection_(std::move(target),
-                  {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua, kUnlinkIfTextLua}) {}
+      connection_(std::move(target), {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua,
+                                      kUnlinkIfTextLua, kInvalidateTagLua}) {}
 
 Status RedisStore::Ping(Deadline deadline) {
   const auto pong = connection_.Run("ping", {{"PING"}}, deadline);
@@ -121,7 +139,10 @@ Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
   // What another leader wrote meanwhile may lie behind an old cursor.
   if (std::exchange(epoch_, fence.epoch) != fence.epoch) passes_.clear();
   const std::string probe = options_.key_prefix + "_apex_probe";
-  const auto replies = connection_.Run("prepare", {{"PING"}, {"UNLINK", probe}}, deadline);
+  Commands commands{{"PING"}, {"UNLINK", probe}};
+  // Something else under its name would refuse every event.
+  if (!options_.stream.empty()) commands.Add({"XLEN", options_.stream});
+  const auto replies = connection_.Run("prepare", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
@@ -142,24 +163,35 @@ Status RedisStore::Examine(std::span<const MappingPtr> mappings, Deadline deadli
 Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
   connection_.Claim(fence);
   std::vector<std::string> entries;
+  std::vector<std::string> tags;
   for (const RowWrite& row : rows) {
     if (row.newest->op == Operation::kTruncate) {
       if (Status evicted = EvictTable(*row.newest, deadline); !evicted.ok()) return evicted;
+    }
+    if (row.newest->op == Operation::kInvalidate) {
+      Work work;
+      if (Status gathered = GatherManual(row, work); !gathered.ok()) return gathered;
+      std::ranges::move(work.invalidations.keys, std::back_inserter(entries));
+      std::ranges::move(work.invalidations.tags, std::back_inserter(tags));
+      continue;
     }
     Status gathered =
         ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
           Result<const CachePlan*> plan = PlanOf(mapping);
           if (!plan.ok()) return plan.error();
           if (auto entry = (*plan)->Entry(image)) entries.push_back(*std::move(entry));
+          (*plan)->AddTags(image, tags);
           return {};
         });
     if (!gathered.ok()) return gathered;
   }
-  if (entries.empty()) return {};
-  Commands commands;
-  AppendUnlinks(entries, commands);
-  const auto replies = connection_.Run("evict", commands, deadline);
-  return replies.ok() ? Status() : Status(replies.error());
+  if (!entries.empty()) {
+    Commands commands;
+    AppendInvalidations(entries, commands);
+    if (auto replies = connection_.Run("evict", commands, deadline); !replies.ok())
+      return replies.error();
+  }
+  return InvalidateTags("evict", std::move(tags), deadline);
 }
 
 Status RedisStore::Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
@@ -208,14 +240,30 @@ void RedisStore::Invoke(Script script, std::string_view key,
   for (const std::string_view argument : arguments) out.Argument(argument);
 }
 
+Status RedisStore::GatherManual(const RowWrite& row, Work& work) const {
+  for (const ChangePtr& change : row.changes) {
+    auto read = ReadManualInvalidation(options_.key_prefix, change->after.value_or(""));
+    if (!read) return BadImage(change->row, *change->mapping);
+    std::ranges::move(read->invalidations.keys, std::back_inserter(work.invalidations.keys));
+    std::ranges::move(read->invalidations.patterns,
+                      std::back_inserter(work.invalidations.patterns));
+    std::ranges::move(read->invalidations.tags, std::back_inserter(work.invalidations.tags));
+    if (!read->event.empty())
+      Announce(EventMessage(read->document_id, read->event, work.time), work.events);
+  }
+  return {};
+}
+
 Status RedisStore::GatherWrite(const RowWrite& row, Work& work) {
   const Change& newest = *row.newest;
+  if (newest.op == Operation::kInvalidate) return GatherManual(row, work);
   std::vector<std::string> entries;
   Status gathered =
       ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
         Result<const CachePlan*> plan = PlanOf(mapping);
         if (!plan.ok()) return plan.error();
         (*plan)->AddInvalidations(image, work.invalidations);
+        (*plan)->AddTags(image, work.invalidations.tags);
         if (auto entry = (*plan)->Entry(image)) AddOnce(*std::move(entry), entries);
         return {};
       });
@@ -233,11 +281,13 @@ Status RedisStore::GatherWrite(const RowWrite& row, Work& work) {
     std::ranges::move(entries, std::back_inserter(work.invalidations.keys));
   } else {
     const std::string seq = std::to_string(row.seq);
-    std::optional<std::string> written = deleted ? std::nullopt : plan.Entry(image_);
+    const Lifetime lifetime = plan.LifetimeOf(image_, NowUs());
+    std::optional<std::string> written =
+        deleted || lifetime.over ? std::nullopt : plan.Entry(image_);
     if (written) {
       Result<std::string> value = plan.Value(row.seq, newest.row, image_);
       if (!value.ok()) return value.error();
-      const auto ttl = plan.cache().ttl_seconds;
+      const auto ttl = lifetime.seconds;
       Invoke(kSetIfNewer, *written, {seq, *value, ttl ? std::to_string(*ttl) : ""}, work.scripts);
     }
     // Names the row has had before: another row may have taken one over since, with a newer
@@ -251,7 +301,8 @@ Status RedisStore::GatherWrite(const RowWrite& row, Work& work) {
 }
 
 Status RedisStore::GatherUndo(const RowUndo& row, Work& work) {
-  if (!row.mapping->cache) return {};
+  // An invalidation by hand is about no row: there is nothing to put back.
+  if (!row.mapping->cache || row.row.key.starts_with("[null,")) return {};
   Result<const CachePlan*> found = PlanOf(row.mapping);
   if (!found.ok()) return found.error();
   const CachePlan& plan = **found;
@@ -261,6 +312,7 @@ Status RedisStore::GatherUndo(const RowUndo& row, Work& work) {
   for (const std::string& text : images) {
     if (!image_.Read(text)) return BadImage(row.row, *row.mapping);
     plan.AddInvalidations(image_, work.invalidations);
+    plan.AddTags(image_, work.invalidations.tags);
     if (auto entry = plan.Entry(image_)) AddOnce(*std::move(entry), entries);
   }
   if (plan.writes_entries()) {
@@ -278,8 +330,15 @@ void RedisStore::GatherEvents(const TableMapping& mapping, const RowId& row, boo
                               Work& work) const {
   for (const std::string& event : mapping.cache->events) {
     const std::string name = event + (deleted ? "_deleted" : "_updated");
-    work.events.Add({"PUBLISH", options_.channel, EventMessage(row, name, work.time)});
+    Announce(EventMessage(row, name, work.time), work.events);
   }
+}
+
+/// Kept before it is told: who hears of it finds it there.
+void RedisStore::Announce(const std::string& message, Commands& events) const {
+  if (!options_.stream.empty())
+    events.Add({"XADD", options_.stream, "MAXLEN", "~", kStreamEventsMax, "*", "event", message});
+  events.Add({"PUBLISH", options_.channel, message});
 }
 
 Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadline) {
@@ -287,18 +346,44 @@ Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadlin
   // removed.
   work.invalidations.Unite();
   Commands commands;
-  AppendUnlinks(work.invalidations.keys, commands);
+  AppendInvalidations(work.invalidations.keys, commands);
   commands.Append(work.scripts);
   if (!commands.empty()) {
     if (auto replies = connection_.Run(operation, commands, deadline); !replies.ok())
       return replies.error();
   }
+  if (Status unlinked = InvalidateTags(operation, std::move(work.invalidations.tags), deadline);
+      !unlinked.ok())
+    return unlinked;
   if (Status unlinked = UnlinkMatches(operation, work.invalidations.patterns, deadline);
       !unlinked.ok())
     return unlinked;
   if (work.events.empty()) return {};
   auto published = connection_.Run(operation, work.events, deadline);
   return published.ok() ? Status() : Status(published.error());
+}
+
+Status RedisStore::InvalidateTags(std::string_view operation, std::vector<std::string> tags,
+                                  Deadline deadline) {
+  std::ranges::sort(tags);
+  tags.erase(std::unique(tags.begin(), tags.end()), tags.end());
+  const std::string journal = JournalKey(options_.key_prefix);
+  const std::string most = std::to_string(kKeysPerTagCall);
+  while (!tags.empty()) {
+    Commands commands;
+    for (const std::string& tag : tags) {
+      commands.Add({"EVALSHA", connection_.ScriptDigest(kInvalidateTag), "2",
+                    TagKey(options_.key_prefix, tag), journal, tag, most});
+    }
+    auto replies = connection_.Run(operation, commands, deadline);
+    if (!replies.ok()) return replies.error();
+    std::vector<std::string> unfinished;
+    for (size_t i = 0; i < tags.size(); ++i) {
+      if ((*replies)[i].integer >= kKeysPerTagCall) unfinished.push_back(std::move(tags[i]));
+    }
+    tags = std::move(unfinished);
+  }
+  return {};
 }
 
 Status RedisStore::UnlinkMatches(std::string_view operation,

@@ -29,6 +29,7 @@ struct RedisOptions {
   std::string password;    ///< Where the uri has none.
   std::string key_prefix;  ///< Before every key and pattern, not before the channel.
   std::string channel = "cache_invalidation";
+  std::string stream = {};  ///< Where events are kept, too; empty: nowhere.
 };
 
 /// nullopt: the uri cannot be read.
@@ -64,11 +65,16 @@ class RedisStore : public CacheStore {
   Status Plan(std::span<const MappingPtr> mappings);
   Result<const CachePlan*> PlanOf(const MappingPtr& mapping);
   Status GatherWrite(const RowWrite& row, Work& work);
+  Status GatherManual(const RowWrite& row, Work& work) const;
   Status GatherUndo(const RowUndo& row, Work& work);
   void GatherEvents(const TableMapping& mapping, const RowId& row, bool deleted, Work& work) const;
   void Invoke(Script script, std::string_view key,
               std::initializer_list<std::string_view> arguments, Commands& out) const;
   Status Carry(std::string_view operation, Work work, Deadline deadline);
+  /// Deletes what is registered under the tags, in chunks of bounded size.
+  Status InvalidateTags(std::string_view operation, std::vector<std::string> tags,
+                        Deadline deadline);
+  void Announce(const std::string& message, Commands& events) const;
   /// One pass over the keys for all patterns. A pass that its deadline cut short goes on where it
   /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "stores/redis/error.h"
+#include "stores/redis/lease.h"
 #include "stores/redis/redis_store.h"
 
 namespace apex::redis {
@@ -26,13 +27,12 @@ Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, 
   if (!passed.ok() || !*passed) return passed;
 
   Commands last;
-  for (const std::string& key : table.keys) last.Add({"UNLINK", key});
+  for (const std::string& key : table.keys) last.Add({"UNLINK", LeaseKey(key), key});
   const std::string time = EventTime(std::chrono::duration_cast<std::chrono::microseconds>(
                                          std::chrono::system_clock::now().time_since_epoch())
                                          .count());
   for (const std::string& event : truncation.mapping->cache->events) {
-    last.Add(
-        {"PUBLISH", options_.channel, EventMessage(truncation.row, event + "_truncated", time)});
+    Announce(EventMessage(truncation.row, event + "_truncated", time), last);
   }
   if (last.empty()) return true;
   if (auto replies = connection_.Run("truncate", last, deadline); !replies.ok())
@@ -45,7 +45,9 @@ Status RedisStore::EvictTable(const Change& truncation, Deadline deadline) {
   Result<const CachePlan*> plan = PlanOf(truncation.mapping);
   if (!plan.ok()) return plan.error();
   TableKeys table = (*plan)->KeysOfTable();
-  table.patterns.clear();
+  // The leases go in this pass, so that no entry can come back behind the one that Truncate makes.
+  if (!table.entries.empty()) table.patterns.push_back(table.entries);
+  for (std::string& pattern : table.patterns) pattern = LeaseKey(pattern);
   while (true) {
     Result<bool> passed = PassOver("evict", table, truncation, kPagesMax, deadline);
     if (!passed.ok()) return passed.error();

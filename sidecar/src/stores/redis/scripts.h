@@ -11,7 +11,13 @@
 
 namespace apex::redis {
 
-enum Script : size_t { kSetIfNewer, kUnlinkIfNotNewer, kUnlinkIfHolds, kUnlinkIfText };
+enum Script : size_t {
+  kSetIfNewer,
+  kUnlinkIfNotNewer,
+  kUnlinkIfHolds,
+  kUnlinkIfText,
+  kInvalidateTag
+};
 
 /// KEYS[1], ARGV[1] = seq, ARGV[2] = value, ARGV[3] = seconds to live or ''.
 inline constexpr const char* kSetIfNewerLua = R"(
@@ -60,6 +66,51 @@ local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
 if type(head) == 'table' then return head end
 if string.match(head, '^{"_apex_seq":(%d+)') ~= ARGV[1] then return 0 end
 return redis.pcall('UNLINK', KEYS[1])
+)";
+
+/// Reads a key, and where it is missing takes its lease or shares the one that is taken: KEYS[1] =
+/// key, KEYS[2] = its lease, ARGV[1] = a token nobody else has, ARGV[2] = milliseconds the lease
+/// holds. Answers {"value", the value}, {"lease", the token to fill with} or {"none", ""}: it is
+/// known that there is no such row.
+inline constexpr const char* kGetOrLeaseLua = R"(
+local value = redis.pcall('GET', KEYS[1])
+if type(value) == 'table' then return value end
+if value then return {'value', value} end
+local held = redis.pcall('GET', KEYS[2])
+if type(held) == 'table' then return held end
+if held == 'none' then return {'none', ''} end
+if held then return {'lease', held} end
+local set = redis.pcall('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
+if set.err then return set end
+return {'lease', ARGV[1]}
+)";
+
+/// Fills a key under its lease and gives the lease back: KEYS as above, ARGV[1] = the token,
+/// ARGV[2] = value, or '' to remember that there is no such row, ARGV[3] = milliseconds to live or
+/// ''. Answers 0 where the lease is gone, and where a newer value has come meanwhile.
+inline constexpr const char* kFillLua = R"(
+local token = redis.pcall('GET', KEYS[2])
+if type(token) == 'table' then return token end
+if token ~= ARGV[1] then return 0 end
+if ARGV[2] == '' then
+  local none = redis.pcall('SET', KEYS[2], 'none', 'PX', ARGV[3])
+  if none.err then return none end
+  return 1
+end
+redis.call('UNLINK', KEYS[2])
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 40)
+if type(head) == 'table' then return head end
+local held = string.match(head, '^{"_apex_seq":(%d+)')
+local seq = string.match(ARGV[2], '^{"_apex_seq":(%d+)') or '0'
+if held and (#held > #seq or (#held == #seq and held > seq)) then return 0 end
+local set
+if ARGV[3] == '' then
+  set = redis.pcall('SET', KEYS[1], ARGV[2])
+else
+  set = redis.pcall('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+if set.err then return set end
+return 1
 )";
 
 }  // namespace apex::redis

@@ -1,0 +1,176 @@
+#include "stores/redis/cache_entries.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <random>
+
+#include "stores/redis/error.h"
+#include "stores/redis/lease.h"
+#include "stores/redis/scripts.h"
+
+namespace apex::redis {
+namespace {
+
+/// Requests that are served at once; each is over in less than a millisecond.
+constexpr size_t kConnectionsMax = 8;
+/// Longer than any fill takes: whoever is slower than this fills nothing.
+constexpr std::chrono::milliseconds kLease{10000};
+
+/// Told apart from every other token of every process.
+std::string NewToken() {
+  thread_local std::random_device random;
+  return fmt::format("{:08x}{:08x}{:08x}{:08x}", random(), random(), random(), random());
+}
+
+/// The value of one line "name:value" of INFO; empty where there is none.
+std::string_view Line(std::string_view info, std::string_view name) {
+  for (size_t at = info.find(name); at != std::string_view::npos; at = info.find(name, at + 1)) {
+    const size_t value = at + name.size();
+    const bool begins_line = at == 0 || info[at - 1] == '\n';
+    if (!begins_line || value >= info.size() || info[value] != ':') continue;
+    return info.substr(value + 1, info.find_first_of("\r\n", value) - value - 1);
+  }
+  return {};
+}
+
+int64_t Number(std::string_view info, std::string_view name) {
+  const std::string_view text = Line(info, name);
+  int64_t number = 0;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+StoreError UnknownAnswer(std::string_view operation) {
+  return ClientError(operation, ErrorKind::kUnknownOutcome, "apex.protocol",
+                     "Redis gave an answer of another form");
+}
+
+}  // namespace
+
+double CacheStatistics::hit_rate() const {
+  const auto asked = static_cast<double>(keyspace_hits + keyspace_misses);
+  return asked == 0 ? 0 : 100 * static_cast<double>(keyspace_hits) / asked;
+}
+
+ServerLife ParseLife(std::string_view info) {
+  // "calls=3,usec=..."
+  const auto calls = [&](std::string_view command) -> int64_t {
+    constexpr std::string_view kCalls = "calls=";
+    const std::string_view line = Line(info, command);
+    if (!line.starts_with(kCalls)) return 0;
+    int64_t number = 0;
+    std::from_chars(line.data() + kCalls.size(), line.data() + line.size(), number);
+    return number;
+  };
+  return {.run = std::string(Line(info, "run_id")),
+          .flushes = calls("cmdstat_flushall") + calls("cmdstat_flushdb")};
+}
+
+CacheStatistics ParseStatistics(std::string_view info, int64_t total_keys) {
+  return {.total_keys = total_keys,
+          .memory_usage_bytes = Number(info, "used_memory"),
+          .memory_limit_bytes = Number(info, "maxmemory"),
+          .eviction_policy = std::string(Line(info, "maxmemory_policy")),
+          .keyspace_hits = Number(info, "keyspace_hits"),
+          .keyspace_misses = Number(info, "keyspace_misses"),
+          .evictions = Number(info, "evicted_keys"),
+          .expirations = Number(info, "expired_keys")};
+}
+
+Result<std::unique_ptr<CacheEntries>> CacheEntries::Create(const RedisOptions& options) {
+  const std::optional<Target> target = ParseTarget(options);
+  if (!target) {
+    return ClientError(
+        "configure", ErrorKind::kPermanent, "apex.config",
+        "the uri is not of the form redis://[user[:password]@]host[:port][/database]");
+  }
+  return std::unique_ptr<CacheEntries>(new CacheEntries(options.key_prefix, *target));
+}
+
+CacheEntries::CacheEntries(std::string key_prefix, const Target& target)
+    : key_prefix_(std::move(key_prefix)), connections_(kConnectionsMax, [target] {
+        return std::make_unique<Connection>(target,
+                                            std::vector<std::string>{kGetOrLeaseLua, kFillLua});
+      }) {}
+
+Result<std::optional<std::string>> CacheEntries::Get(const std::string& key, Deadline deadline) {
+  auto replies = Run("get", {{"GET", key}}, deadline);
+  if (!replies.ok()) return replies.error();
+  Reply& reply = replies->front();
+  if (reply.type != Reply::Type::kText) return std::optional<std::string>();
+  return std::optional(std::move(reply.text));
+}
+
+Result<Looked> CacheEntries::GetOrLease(const std::string& key, Deadline deadline) {
+  auto replies =
+      Invoke(kGetOrLease, "get", key, {NewToken(), std::to_string(kLease.count())}, deadline);
+  if (!replies.ok()) return replies.error();
+  std::vector<Reply>& parts = replies->front().elements;
+  if (parts.size() != 2) return UnknownAnswer("get");
+  if (parts[0].text == "none") return Looked{Looked::Kind::kNone, ""};
+  const auto kind = parts[0].text == "value" ? Looked::Kind::kValue : Looked::Kind::kLease;
+  return Looked{kind, std::move(parts[1].text)};
+}
+
+Result<bool> CacheEntries::Fill(const std::string& key, const std::string& lease,
+                                const std::string& value,
+                                std::optional<std::chrono::milliseconds> to_live,
+                                Deadline deadline) {
+  auto replies =
+      Invoke(kFill, "fill", key,
+             {lease, value, to_live ? std::to_string(to_live->count()) : std::string()}, deadline);
+  if (!replies.ok()) return replies.error();
+  return replies->front().integer == 1;
+}
+
+Result<bool> CacheEntries::FillNone(const std::string& key, const std::string& lease,
+                                    std::chrono::milliseconds to_live, Deadline deadline) {
+  return Fill(key, lease, "", to_live, deadline);
+}
+
+Result<ServerLife> CacheEntries::Life(Deadline deadline) {
+  auto replies = Run("info", {{"INFO", "server"}, {"INFO", "commandstats"}}, deadline);
+  if (!replies.ok()) return replies.error();
+  return ParseLife((*replies)[0].text + (*replies)[1].text);
+}
+
+Result<CacheStatistics> CacheEntries::Statistics(Deadline deadline) {
+  auto replies = Run("info", {{"INFO"}, {"DBSIZE"}}, deadline);
+  if (!replies.ok()) return replies.error();
+  if (replies->size() != 2) return UnknownAnswer("info");
+  return ParseStatistics((*replies)[0].text, (*replies)[1].integer);
+}
+
+Result<std::vector<Reply>> CacheEntries::Run(std::string_view operation, const Commands& commands,
+                                             Deadline deadline) {
+  const auto connection = connections_.Borrow(deadline);
+  if (!connection) {
+    return ClientError(operation, ErrorKind::kTransient, kTimeout,
+                       "every connection is in use up to the deadline");
+  }
+  return connection->Run(operation, commands, deadline);
+}
+
+Result<std::vector<Reply>> CacheEntries::Invoke(Script script, std::string_view operation,
+                                                const std::string& key,
+                                                std::initializer_list<std::string_view> arguments,
+                                                Deadline deadline) {
+  const auto connection = connections_.Borrow(deadline);
+  if (!connection) {
+    return ClientError(operation, ErrorKind::kTransient, kTimeout,
+                       "every connection is in use up to the deadline");
+  }
+  Commands commands;
+  commands.Begin(5 + arguments.size());
+  const std::string lease = LeaseKey(key);
+  for (const std::string_view each :
+       {std::string_view("EVALSHA"), std::string_view(connection->ScriptDigest(script)),
+        std::string_view("2"), std::string_view(key), std::string_view(lease)}) {
+    commands.Argument(each);
+  }
+  for (const std::string_view argument : arguments) commands.Argument(argument);
+  return connection->Run(operation, commands, deadline);
+}
+
+}  // namespace apex::redis
