@@ -8,7 +8,7 @@ RELEASE := build/release
 PG_CONFIG ?= pg_config
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers chaos bench bench-extension bench-extension-instructions fuzz tidy format clean
+.PHONY: help setup build extension install-extension quickstart quickstart-stop check check-deep sim check-matrix check-containers chaos bench bench-cache bench-extension bench-extension-instructions fuzz tidy format clean
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-28s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,10 @@ check-containers: setup ## Builds both images, rolls them out and back, and send
 bench: build install-extension ## Measures the sidecar: rows a second, commit to readable, memory; beside its peers
 	@tools/build.sh $(RELEASE) bench_sink
 	@$(PYTHON) bench/sidecar/run.py
+
+bench-cache: build install-extension ## Measures the cache: commit to invalidated, patterns and tags, reading through
+	@tools/build.sh $(RELEASE) bench_cache_load
+	@$(PYTHON) bench/cache/run.py
 
 bench-extension: install-extension ## Measures what the extension costs its database: ids, captured writes, reads by key
 	@$(PYTHON) bench/extension/run.py
