@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/few.h"
 #include "core/mapping.h"
 
 namespace apex {
@@ -67,11 +69,11 @@ using ChangePtr = std::shared_ptr<const Change>;
 struct RowWrite {
   int64_t seq = 0;   ///< The row's version: the highest seq of `changes`.
   ChangePtr newest;  ///< Deletes when newest->op is kDelete, else upserts newest->after whole.
-  std::vector<ChangePtr> changes;
+  Few<ChangePtr> changes;
 };
 
 /// Whether what a store is asked for is a table, which comes alone.
-inline bool Truncates(const std::vector<RowWrite>& rows) {
+inline bool Truncates(std::span<const RowWrite> rows) {
   return !rows.empty() && rows.front().newest->op == Operation::kTruncate;
 }
 

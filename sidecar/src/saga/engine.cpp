@@ -203,6 +203,7 @@ void Engine::Pump() {
 void Engine::EvictEntriesOf(const std::vector<ChangePtr>& changes) {
   if (!options_.targets.contains(Store::kRedis)) return;
   auto rows = std::make_shared<std::vector<RowWrite>>();
+  rows->reserve(changes.size());
   for (const ChangePtr& change : changes) {
     if (change->mapping->cache) rows->push_back(RowWrite{change->seq, change, {change}});
   }
@@ -227,7 +228,9 @@ void Engine::FormBatches() {
     std::vector<Group> groups = waiting_.Take(BatchRows(), busy, progress_.read_through_seq(),
                                               truncations_.held());
     if (groups.empty()) return;
-    for (const Group& group : groups) busy_.insert(group.keys.begin(), group.keys.end());
+    for (const Group& group : groups) {
+      group.ForEachKey([this](const RowId& key) { busy_.insert(key); });
+    }
     // What could not be captured whole is never written: it stands alone from the start.
     auto unencodable = std::stable_partition(groups.begin(), groups.end(), [](const Group& group) {
       return group.Unencodable() == nullptr;
@@ -248,7 +251,7 @@ void Engine::FormBatches() {
 void Engine::FormTruncations(const RowSet& busy) {
   for (SagaPtr& truncation : truncations_.Take(busy, progress_.read_through_seq())) {
     std::vector<Group> groups{Coalesce({std::move(truncation)})};
-    busy_.insert(groups.front().keys.begin(), groups.front().keys.end());
+    groups.front().ForEachKey([this](const RowId& key) { busy_.insert(key); });
     AddBatch(std::move(groups), nullptr);
   }
 }
@@ -312,7 +315,7 @@ void Engine::WriteCheckpoint() {
 }
 
 void Engine::Release(const Group& group) {
-  for (const RowId& key : group.keys) busy_.erase(key);
+  group.ForEachKey([this](const RowId& key) { busy_.erase(key); });
   for (const SagaPtr& saga : group.sagas) {
     for (const ChangePtr& change : saga->changes) {
       progress_.Settled(*change);

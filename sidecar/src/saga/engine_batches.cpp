@@ -104,6 +104,7 @@ RowWrites Engine::RowsFor(Batch& batch, Store store) {
   const bool whole = std::ranges::all_of(batch.groups, needs);
   if (whole && batch.rows) return batch.rows;
   auto rows = std::make_shared<std::vector<RowWrite>>();
+  rows->reserve(batch.groups.size());
   for (const Group& group : batch.groups) {
     if (whole || needs(group)) rows->insert(rows->end(), group.rows.begin(), group.rows.end());
   }

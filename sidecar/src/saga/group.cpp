@@ -1,6 +1,7 @@
 #include "saga/group.h"
 
 #include <algorithm>
+#include <bit>
 #include <tuple>
 #include <unordered_map>
 #include <unordered_set>
@@ -20,7 +21,7 @@ bool MappingNames(const TableMapping& mapping, Store store) {
 
 /// Oldest first. Transactions on one row never interleave, so each is placed by the highest seq it
 /// gave the row.
-void SortChangesOfOneRow(std::vector<ChangePtr>& changes) {
+void SortChangesOfOneRow(Few<ChangePtr>& changes) {
   if (changes.size() < 2) return;
   std::unordered_map<uint64_t, int64_t> last_of_transaction;
   for (const ChangePtr& change : changes) {
@@ -34,36 +35,46 @@ void SortChangesOfOneRow(std::vector<ChangePtr>& changes) {
             [&](const ChangePtr& a, const ChangePtr& b) { return key(a) < key(b); });
 }
 
-/// Looks at a change that outlives it.
-struct SagaKey {
-  uint64_t xid;
-  const RowId* aggregate;
-  bool operator==(const SagaKey& other) const {
-    return xid == other.xid && *aggregate == *other.aggregate;
-  }
-};
+size_t SagaHash(const Change& change) {
+  return RowIdHash{}(change.aggregate) ^ (change.xid * 0x9e3779b97f4a7c15ULL);
+}
 
-struct SagaKeyHash {
-  size_t operator()(const SagaKey& key) const {
-    return RowIdHash{}(*key.aggregate) ^ (key.xid * 0x9e3779b97f4a7c15ULL);
+/// The sagas of a piece by transaction and aggregate: a table with open addressing, made for as
+/// many as there can be, so that it never grows.
+class OpenSagas {
+ public:
+  explicit OpenSagas(size_t sagas_max) : slots_(std::bit_ceil(2 * sagas_max + 1)) {}
+
+  /// The place of the change's saga; null: it has none yet.
+  Saga*& Find(const Change& change) {
+    size_t at = SagaHash(change) & (slots_.size() - 1);
+    while (slots_[at] &&
+           (slots_[at]->xid != change.xid || slots_[at]->aggregate != change.aggregate)) {
+      at = (at + 1) & (slots_.size() - 1);
+    }
+    return slots_[at];
   }
+
+ private:
+  std::vector<Saga*> slots_;
 };
 
 }  // namespace
 
 std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool replayed) {
-  std::unordered_map<SagaKey, std::shared_ptr<Saga>, SagaKeyHash> open;
+  OpenSagas open(changes.size());
   std::vector<SagaPtr> sagas;
+  sagas.reserve(changes.size());
   for (const ChangePtr& change : changes) {
-    std::shared_ptr<Saga>& saga = open[{change->xid, &change->aggregate}];
-    if (!saga) {
-      saga = std::make_shared<Saga>();
-      saga->aggregate = change->aggregate;
-      saga->xid = change->xid;
-      saga->replayed = replayed;
-      sagas.push_back(saga);
+    Saga*& open_saga = open.Find(*change);
+    if (open_saga) {
+      open_saga->changes.push_back(change);
+      continue;
     }
-    saga->changes.push_back(change);
+    auto saga = std::make_shared<Saga>(change);
+    saga->replayed = replayed;
+    open_saga = saga.get();
+    sagas.push_back(std::move(saga));
   }
   std::sort(sagas.begin(), sagas.end(),
             [](const SagaPtr& a, const SagaPtr& b) { return a->last_seq() < b->last_seq(); });
@@ -89,12 +100,11 @@ const Change* Group::Unencodable() const {
   return nullptr;
 }
 
-Group Coalesce(std::vector<SagaPtr> sagas) {
+Group Coalesce(Few<SagaPtr> sagas) {
   Group group;
   if (sagas.size() == 1 && sagas.front()->IsOneRow()) {
     const ChangePtr& change = sagas.front()->changes.front();
     group.rows.push_back({change->seq, change, {change}});
-    group.keys.push_back(change->row);
     group.sagas = std::move(sagas);
     return group;
   }
@@ -106,7 +116,7 @@ Group Coalesce(std::vector<SagaPtr> sagas) {
     keys.insert(saga->aggregate);
     for (const ChangePtr& change : saga->changes) {
       auto [at, fresh] = index.try_emplace(change->row, group.rows.size());
-      if (fresh) group.rows.emplace_back();
+      if (fresh) group.rows.push_back({});
       group.rows[at->second].changes.push_back(change);
       keys.insert(change->row);
     }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "core/change.h"
@@ -12,9 +13,13 @@ namespace apex::saga {
 
 /// The changes that one transaction made to one aggregate. Immutable once its piece has been read.
 struct Saga {
-  RowId aggregate;
+  explicit Saga(ChangePtr first) : aggregate(first->aggregate), xid(first->xid) {
+    changes.push_back(std::move(first));
+  }
+
+  const RowId& aggregate;  ///< Of its first change, which it keeps.
   uint64_t xid = 0;
-  std::vector<ChangePtr> changes;  ///< In seq order.
+  Few<ChangePtr> changes;  ///< In seq order.
   bool replayed = false;           ///< An earlier leader may have written it already (rule E10).
 
   int64_t first_seq() const { return changes.front()->seq; }
@@ -31,11 +36,16 @@ std::vector<SagaPtr> GroupIntoSagas(std::span<const ChangePtr> changes, bool rep
 /// Sagas that share an aggregate or a row, directly or through each other, coalesced: the newest
 /// image of a row stands for all (rule E2). A group is written and fails as a unit.
 struct Group {
-  std::vector<SagaPtr> sagas;  ///< By last seq.
-  std::vector<RowWrite> rows;  ///< One a row, by first appearance.
-  std::vector<RowId>
-      keys;  ///< Every aggregate and row of the group; held while it is in flight (rule E1).
+  Few<SagaPtr> sagas;       ///< By last seq.
+  Few<RowWrite> rows;       ///< One a row, by first appearance.
+  std::vector<RowId> keys;  ///< Its aggregates and rows, unless it is one row that is its own.
 
+  /// Visits every aggregate and row of the group; held while it is in flight (rule E1).
+  template <typename Visit>
+  void ForEachKey(Visit visit) const {
+    if (keys.empty() && !rows.empty()) visit(rows.front().newest->row);
+    for (const RowId& key : keys) visit(key);
+  }
   /// Whether any row's mapping names the store.
   bool Needs(Store store) const;
   /// Whether a store may hold some of it although this leader has not sent it.
@@ -49,6 +59,6 @@ struct Group {
 /// Coalesces `sagas`. Inside one transaction a row's changes are ordered by (command, seq), because
 /// a trigger that updates its own row captures the later image first; the row's version is its
 /// highest seq.
-Group Coalesce(std::vector<SagaPtr> sagas);
+Group Coalesce(Few<SagaPtr> sagas);
 
 }  // namespace apex::saga

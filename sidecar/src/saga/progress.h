@@ -5,7 +5,7 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
+#include <deque>
 #include <optional>
 
 #include "core/ledger.h"
@@ -37,11 +37,14 @@ class Progress {
 
  private:
   struct Entry {
+    int64_t seq = 0;
     int64_t captured_at_us = 0;
     bool settled = false;
   };
 
-  std::map<int64_t, Entry> window_;  ///< By seq; the first one is not settled.
+  std::deque<Entry>::iterator Place(int64_t seq);
+
+  std::deque<Entry> window_;  ///< By seq; the first one is not settled.
   int64_t unsettled_ = 0;
   int64_t through_ = 0;
   int64_t recorded_ = 0;

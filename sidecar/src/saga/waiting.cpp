@@ -19,7 +19,7 @@ void WaitingSagas::Add(SagaPtr saga) { Insert(next_serial_++, std::move(saga)); 
 
 void WaitingSagas::Insert(Serial serial, SagaPtr saga) {
   ForEachKey(*saga, [&](const RowId& key) {
-    std::vector<Serial>& holders = by_key_[key];
+    Few<Serial>& holders = by_key_[key];
     if (holders.empty() || holders.back() != serial) holders.push_back(serial);
   });
   changes_ += static_cast<int64_t>(saga->changes.size());
@@ -38,15 +38,23 @@ WaitingSagas::Voided WaitingSagas::Void(uint32_t relation, int64_t below_seq) {
   }
   Voided voided;
   for (const Serial serial : touched) {
-    auto rest = std::make_shared<Saga>(*sagas_.at(serial));
+    const SagaPtr saga = sagas_.at(serial);
     Remove(serial);
-    const auto gone = std::ranges::stable_partition(rest->changes, stays);
-    voided.changes.insert(voided.changes.end(), gone.begin(), gone.end());
-    rest->changes.erase(gone.begin(), gone.end());
-    if (rest->changes.empty()) {
-      ++voided.sagas;
-    } else {
+    std::shared_ptr<Saga> rest;
+    for (const ChangePtr& change : saga->changes) {
+      if (!stays(change)) {
+        voided.changes.push_back(change);
+      } else if (rest) {
+        rest->changes.push_back(change);
+      } else {
+        rest = std::make_shared<Saga>(change);
+        rest->replayed = saga->replayed;
+      }
+    }
+    if (rest) {
       Insert(serial, std::move(rest));
+    } else {
+      ++voided.sagas;
     }
   }
   return voided;
@@ -62,7 +70,7 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
     const Serial first = at->first;
     ++at;
     if (left_behind.contains(first)) continue;
-    const std::vector<Serial> members = ConnectedTo(first);
+    const Few<Serial> members = ConnectedTo(first);
     bool stays = false;
     for (Serial member : members) {
       const Saga& saga = *sagas_.at(member);
@@ -75,7 +83,7 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
       left_behind.insert(members.begin(), members.end());
       continue;
     }
-    std::vector<SagaPtr> sagas;
+    Few<SagaPtr> sagas;
     for (Serial member : members) {
       sagas.push_back(sagas_.at(member));
       if (at != sagas_.end() && at->first == member) ++at;
@@ -87,8 +95,8 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
   return groups;
 }
 
-std::vector<WaitingSagas::Serial> WaitingSagas::ConnectedTo(Serial first) const {
-  std::vector<Serial> members{first};
+Few<WaitingSagas::Serial> WaitingSagas::ConnectedTo(Serial first) const {
+  Few<Serial> members{first};
   const Saga& saga = *sagas_.at(first);
   if (saga.IsOneRow() && by_key_.at(saga.aggregate).size() == 1) return members;
   std::unordered_set<Serial> seen{first};
@@ -108,7 +116,7 @@ void WaitingSagas::Remove(Serial serial) {
   ForEachKey(*at->second, [&](const RowId& key) {
     auto holders = by_key_.find(key);
     if (holders == by_key_.end()) return;
-    std::erase(holders->second, serial);
+    holders->second.Erase(serial);
     if (holders->second.empty()) by_key_.erase(holders);
   });
   changes_ -= static_cast<int64_t>(at->second->changes.size());

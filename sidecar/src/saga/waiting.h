@@ -44,13 +44,13 @@ class WaitingSagas {
  private:
   using Serial = uint64_t;
 
-  std::vector<Serial> ConnectedTo(Serial first) const;
+  Few<Serial> ConnectedTo(Serial first) const;
   void Insert(Serial serial, SagaPtr saga);
   void Remove(Serial serial);
 
   Serial next_serial_ = 0;
   std::map<Serial, SagaPtr> sagas_;  ///< In the order of arrival, which is the order of last seq.
-  std::unordered_map<RowId, std::vector<Serial>, RowIdHash> by_key_;
+  std::unordered_map<RowId, Few<Serial>, RowIdHash> by_key_;
   int64_t changes_ = 0;
 };
 

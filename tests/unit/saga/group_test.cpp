@@ -10,7 +10,7 @@ namespace {
 using testing::ElementsAre;
 using testing::UnorderedElementsAre;
 
-std::vector<int64_t> SeqsOf(const std::vector<ChangePtr>& changes) {
+std::vector<int64_t> SeqsOf(const Few<ChangePtr>& changes) {
   std::vector<int64_t> seqs;
   for (const ChangePtr& change : changes) seqs.push_back(change->seq);
   return seqs;

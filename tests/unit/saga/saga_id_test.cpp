@@ -11,11 +11,7 @@ namespace {
 SagaPtr SagaAt(int64_t captured_at_us, uint64_t xid, const std::string& key) {
   auto change = std::make_shared<Change>(*Make(ChangeSpec{1, xid, key}));
   change->captured_at_us = captured_at_us;
-  auto saga = std::make_shared<Saga>();
-  saga->aggregate = change->aggregate;
-  saga->xid = xid;
-  saga->changes = {change};
-  return saga;
+  return std::make_shared<Saga>(std::move(change));
 }
 
 TEST(SagaIdTest, IsAUuidOfVersion7AndTheRfcVariant) {
