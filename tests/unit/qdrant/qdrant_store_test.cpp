@@ -155,7 +155,7 @@ TEST_F(QdrantStoreTest, SendsARefreshAndWhatIsCoalescedWithItWhole) {
   ExpectWritten({Row(1, 20, 1, Operation::kRefresh)});
   EXPECT_THAT(Sent(), ElementsAre(PointOperation::kUpsert)) << "it may be there to mend the point";
   RowWrite both = Row(1, 40, 1);
-  both.changes.insert(both.changes.begin(), Row(1, 30, 1, Operation::kRefresh).newest);
+  both.changes = {Row(1, 30, 1, Operation::kRefresh).newest, both.newest};
   ExpectWritten({both});
   EXPECT_THAT(Sent(), ElementsAre(PointOperation::kUpsert));
 }
