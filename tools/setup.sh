@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the build and the tests need on Debian 12 or newer, and starts nothing: Debian's server packages would
+# Installs what the build and the tests need on Debian 12, and starts nothing: Debian's server packages would
 # start their own PostgreSQL, Redis and Prometheus on the well-known ports, which this project never uses.
 # Safe to run twice; with everything present it does nothing and needs no network.
 # usage: tools/setup.sh [LIST]     (LIST defaults to tools/packages.txt)
