@@ -103,6 +103,11 @@ StoreError ProtocolError(std::string message) {
   return MakeError("connect", ErrorKind::kTransient, kProtocol, std::move(message));
 }
 
+std::optional<net::Tls> TlsOf(Security security) {
+  if (security == Security::kPlain) return std::nullopt;
+  return net::Tls{.verify = security == Security::kTls};
+}
+
 /// Once a commit may have been sent, a connection's failure no longer says that nothing happened.
 StoreError OutcomeUnknown(StoreError error, std::string_view operation) {
   error.kind = ErrorKind::kUnknownOutcome;
@@ -136,8 +141,8 @@ std::optional<BoltVersion> HandshakeAnswer(std::array<uint8_t, 4> answer) {
 Result<std::unique_ptr<BoltConnection>> BoltConnection::Open(const Address& address, const Uri& uri,
                                                              const Credentials& credentials,
                                                              Deadline deadline) {
-  Result<std::unique_ptr<Transport>> transport =
-      Transport::Connect(address, uri.security, deadline);
+  Result<std::unique_ptr<net::Transport>> transport =
+      net::Transport::Connect(Store::kNeo4j, address, TlsOf(uri.security), deadline);
   if (!transport.ok()) return transport.error();
   std::unique_ptr<BoltConnection> connection(new BoltConnection(*std::move(transport)));
   if (Status status = connection->Negotiate(deadline); !status.ok()) return status.error();

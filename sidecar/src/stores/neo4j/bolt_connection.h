@@ -18,9 +18,9 @@
 
 #include "core/deadline.h"
 #include "core/result.h"
+#include "net/transport.h"
 #include "stores/neo4j/framing.h"
 #include "stores/neo4j/packstream.h"
-#include "stores/neo4j/transport.h"
 #include "stores/neo4j/uri.h"
 
 namespace apex::neo4j {
@@ -102,7 +102,7 @@ class BoltConnection {
     packstream::Value body;
   };
 
-  explicit BoltConnection(std::unique_ptr<Transport> transport)
+  explicit BoltConnection(std::unique_ptr<net::Transport> transport)
       : transport_(std::move(transport)) {}
 
   Status Negotiate(Deadline deadline);
@@ -117,7 +117,7 @@ class BoltConnection {
   Result<Answer> ReceiveSummary(Records& records, Deadline deadline);
   Status Reset(Deadline deadline);
 
-  std::unique_ptr<Transport> transport_;
+  std::unique_ptr<net::Transport> transport_;
   Dechunker dechunker_;
   BoltVersion version_;
   bool broken_ = false;

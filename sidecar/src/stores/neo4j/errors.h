@@ -6,14 +6,15 @@
 #include <utility>
 
 #include "core/store_error.h"
+#include "net/errors.h"
 
 namespace apex::neo4j {
 
 /// native_code of failures that the server did not name.
-inline constexpr std::string_view kTimeout = "apex.timeout";
-inline constexpr std::string_view kConnectionLost = "apex.connection_lost";
-inline constexpr std::string_view kConnectFailed = "apex.connect_failed";
-inline constexpr std::string_view kTlsFailed = "apex.tls_failed";
+using net::kConnectFailed;
+using net::kConnectionLost;
+using net::kTimeout;
+using net::kTlsFailed;
 inline constexpr std::string_view kProtocol = "apex.protocol";
 /// An acknowledged write whose count was short (rule E11).
 inline constexpr std::string_view kShortfall = "apex.shortfall";

@@ -9,6 +9,8 @@
 namespace apex::neo4j {
 namespace {
 
+constexpr uint16_t kDefaultPort = 7687;
+
 struct Scheme {
   std::string_view name;
   bool routing;
@@ -43,13 +45,8 @@ Result<std::vector<std::pair<std::string, std::string>>> ParseQuery(std::string_
 
 }  // namespace
 
-std::string ToString(const Address& address) {
-  const bool v6 = address.host.find(':') != std::string::npos;
-  return (v6 ? "[" + address.host + "]" : address.host) + ":" + std::to_string(address.port);
-}
-
 Result<Address> ParseAddress(std::string_view text) {
-  Address address;
+  Address address{.host = "", .port = kDefaultPort};
   std::string_view port;
   if (text.starts_with('[')) {
     const size_t close = text.find(']');

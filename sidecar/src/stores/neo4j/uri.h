@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/result.h"
+#include "net/address.h"
 
 namespace apex::neo4j {
 
@@ -17,16 +18,11 @@ enum class Security {
   kTlsUnverified,  ///< bolt+ssc, neo4j+ssc: encrypted, any certificate.
 };
 
-struct Address {
-  std::string host;
-  uint16_t port = 7687;
+using net::Address;
+using net::ToString;
 
-  bool operator==(const Address&) const = default;
-};
-
-/// "host:port", an IPv6 host in brackets.
-std::string ToString(const Address& address);
-/// Reads "host", "host:port", "[::1]:port"; permanent error otherwise.
+/// Reads "host", "host:port", "[::1]:port", with the port 7687 where there is none; permanent error
+/// otherwise.
 Result<Address> ParseAddress(std::string_view text);
 
 struct Uri {

@@ -1,21 +1,21 @@
 // A TCP connection whose every wait ends by a deadline.
 //
-// Owns its descriptor; used by one thread. Errors are transient: whoever knows that a commit was on
-// its way says otherwise.
+// Owns its descriptor; used by one thread. Errors are the store's it was opened for, and transient:
+// whoever knows that a commit was on its way says otherwise.
 #pragma once
 
 #include <string_view>
 
 #include "core/deadline.h"
 #include "core/result.h"
-#include "stores/neo4j/uri.h"
+#include "net/address.h"
 
-namespace apex::neo4j {
+namespace apex::net {
 
 class Socket {
  public:
   /// Tries every address the name stands for, each with its share of the time left.
-  static Result<Socket> Connect(const Address& address, Deadline deadline);
+  static Result<Socket> Connect(Store store, const Address& address, Deadline deadline);
 
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;
@@ -29,9 +29,10 @@ class Socket {
   Status ReceiveAvailable(std::string& into);
 
  private:
-  explicit Socket(int descriptor) : descriptor_(descriptor) {}
+  Socket(Store store, int descriptor) : store_(store), descriptor_(descriptor) {}
 
+  Store store_;
   int descriptor_ = -1;
 };
 
-}  // namespace apex::neo4j
+}  // namespace apex::net

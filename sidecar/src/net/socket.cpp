@@ -1,4 +1,4 @@
-#include "stores/neo4j/socket.h"
+#include "net/socket.h"
 
 #include <fcntl.h>
 #include <netdb.h>
@@ -16,9 +16,9 @@
 #include <thread>
 #include <utility>
 
-#include "stores/neo4j/errors.h"
+#include "net/errors.h"
 
-namespace apex::neo4j {
+namespace apex::net {
 namespace {
 
 constexpr size_t kReceiveBytes = 64 << 10;
@@ -33,17 +33,19 @@ struct Lookup {
   int error = 0;
 };
 
-StoreError Failure(std::string_view code, std::string message) {
-  return MakeError("connect", ErrorKind::kTransient, code, std::move(message));
+StoreError Failure(Store store, std::string_view code, std::string message) {
+  return {store,       "connect", ErrorKind::kTransient, std::string(code), std::move(message),
+          std::nullopt};
 }
 
-StoreError Lost(int error) {
-  return Failure(kConnectionLost, error == 0 ? "the server closed the connection"
-                                             : std::system_category().message(error));
+StoreError Lost(Store store, int error) {
+  return Failure(
+      store, kConnectionLost,
+      error == 0 ? "the server closed the connection" : std::system_category().message(error));
 }
 
-StoreError TimedOut(std::string_view doing) {
-  return Failure(kTimeout, "timed out " + std::string(doing));
+StoreError TimedOut(Store store, std::string_view doing) {
+  return Failure(store, kTimeout, "timed out " + std::string(doing));
 }
 
 Lookup Ask(const Address& address, int flags) {
@@ -59,7 +61,7 @@ Lookup Ask(const Address& address, int flags) {
 
 /// The resolver takes no deadline, so a name is looked up beside this thread and left behind when
 /// it takes too long; the resolver's own timeouts end it.
-Result<AddressInfo> Resolve(const Address& address, Deadline deadline) {
+Result<AddressInfo> Resolve(Store store, const Address& address, Deadline deadline) {
   Lookup numeric = Ask(address, AI_NUMERICHOST);
   if (numeric.error == 0) return std::move(numeric.info);
 
@@ -67,11 +69,11 @@ Result<AddressInfo> Resolve(const Address& address, Deadline deadline) {
   std::future<Lookup> answer = task.get_future();
   std::thread(std::move(task)).detach();
   if (answer.wait_until(deadline.when()) != std::future_status::ready) {
-    return TimedOut("looking up " + address.host);
+    return TimedOut(store, "looking up " + address.host);
   }
   Lookup found = answer.get();
   if (found.error != 0)
-    return Failure(kConnectFailed, address.host + ": " + gai_strerror(found.error));
+    return Failure(store, kConnectFailed, address.host + ": " + gai_strerror(found.error));
   return std::move(found.info);
 }
 
@@ -98,16 +100,16 @@ int ConnectTo(int descriptor, const addrinfo& info, Deadline deadline) {
 
 }  // namespace
 
-Result<Socket> Socket::Connect(const Address& address, Deadline deadline) {
-  Result<AddressInfo> found = Resolve(address, deadline);
+Result<Socket> Socket::Connect(Store store, const Address& address, Deadline deadline) {
+  Result<AddressInfo> found = Resolve(store, address, deadline);
   if (!found.ok()) return found.error();
 
   int left = 0;
   for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next) ++left;
   int error = 0;
   for (const addrinfo* info = found->get(); info != nullptr; info = info->ai_next, --left) {
-    Socket candidate(
-        socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, info->ai_protocol));
+    Socket candidate(store, socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
+                                   info->ai_protocol));
     if (candidate.descriptor_ < 0) {
       error = errno;
       continue;
@@ -120,13 +122,16 @@ Result<Socket> Socket::Connect(const Address& address, Deadline deadline) {
     setsockopt(candidate.descriptor_, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
     return candidate;
   }
-  if (error == ETIMEDOUT) return TimedOut("connecting to " + ToString(address));
-  return Failure(kConnectFailed, ToString(address) + ": " + std::system_category().message(error));
+  if (error == ETIMEDOUT) return TimedOut(store, "connecting to " + ToString(address));
+  return Failure(store, kConnectFailed,
+                 ToString(address) + ": " + std::system_category().message(error));
 }
 
-Socket::Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+Socket::Socket(Socket&& other) noexcept
+    : store_(other.store_), descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
+  std::swap(store_, other.store_);
   std::swap(descriptor_, other.descriptor_);
   return *this;
 }
@@ -143,10 +148,10 @@ Status Socket::Send(std::string_view data, Deadline deadline) {
       continue;
     }
     if (errno == EINTR) continue;
-    if (errno != EAGAIN && errno != EWOULDBLOCK) return Lost(errno);
+    if (errno != EAGAIN && errno != EWOULDBLOCK) return Lost(store_, errno);
     const int error = Wait(descriptor_, POLLOUT, deadline);
-    if (error == ETIMEDOUT) return TimedOut("sending");
-    if (error != 0) return Lost(error);
+    if (error == ETIMEDOUT) return TimedOut(store_, "sending");
+    if (error != 0) return Lost(store_, error);
   }
   return {};
 }
@@ -156,8 +161,8 @@ Status Socket::Receive(std::string& into, Deadline deadline) {
   for (;;) {
     if (Status status = ReceiveAvailable(into); !status.ok() || into.size() > before) return status;
     const int error = Wait(descriptor_, POLLIN, deadline);
-    if (error == ETIMEDOUT) return TimedOut("waiting for an answer");
-    if (error != 0) return Lost(error);
+    if (error == ETIMEDOUT) return TimedOut(store_, "waiting for an answer");
+    if (error != 0) return Lost(store_, error);
   }
 }
 
@@ -169,11 +174,11 @@ Status Socket::ReceiveAvailable(std::string& into) {
       into.append(buffer.data(), static_cast<size_t>(received));
       return {};
     }
-    if (received == 0) return Lost(0);
+    if (received == 0) return Lost(store_, 0);
     if (errno == EINTR) continue;
     if (errno == EAGAIN || errno == EWOULDBLOCK) return {};
-    return Lost(errno);
+    return Lost(store_, errno);
   }
 }
 
-}  // namespace apex::neo4j
+}  // namespace apex::net

@@ -1,22 +1,24 @@
-// Bytes to a Neo4j server and back, encrypted when its URI says so.
+// Bytes to a server and back, encrypted when asked for.
 //
 // Used by one thread. A failed transport is of no further use.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "core/deadline.h"
 #include "core/result.h"
-#include "stores/neo4j/uri.h"
+#include "net/address.h"
 
-namespace apex::neo4j {
+namespace apex::net {
 
 class Transport {
  public:
-  /// Connects and, where asked, agrees on TLS 1.2 or newer.
-  static Result<std::unique_ptr<Transport>> Connect(const Address& address, Security security,
+  /// Connects and, where asked, agrees on TLS 1.2 or newer. Errors are `store`'s.
+  static Result<std::unique_ptr<Transport>> Connect(Store store, const Address& address,
+                                                    const std::optional<Tls>& tls,
                                                     Deadline deadline);
 
   virtual ~Transport() = default;
@@ -30,4 +32,4 @@ class Transport {
   virtual Status ReadAvailable(std::string& into) = 0;
 };
 
-}  // namespace apex::neo4j
+}  // namespace apex::net

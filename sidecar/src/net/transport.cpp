@@ -1,4 +1,4 @@
-#include "stores/neo4j/transport.h"
+#include "net/transport.h"
 
 #include <arpa/inet.h>
 #include <openssl/err.h>
@@ -8,10 +8,10 @@
 #include <array>
 #include <utility>
 
-#include "stores/neo4j/errors.h"
-#include "stores/neo4j/socket.h"
+#include "net/errors.h"
+#include "net/socket.h"
 
-namespace apex::neo4j {
+namespace apex::net {
 namespace {
 
 class PlainTransport : public Transport {
@@ -37,7 +37,13 @@ struct FreeSession {
   void operator()(SSL* session) const { SSL_free(session); }
 };
 
-StoreError TlsError(SSL* session) {
+StoreError TlsError(Store store, std::string message) {
+  return {
+      store,       "connect", ErrorKind::kTransient, std::string(kTlsFailed), std::move(message),
+      std::nullopt};
+}
+
+StoreError TlsError(Store store, SSL* session) {
   std::string message = "TLS: ";
   const long verified = session == nullptr ? X509_V_OK : SSL_get_verify_result(session);
   const unsigned long error = ERR_get_error();
@@ -51,28 +57,27 @@ StoreError TlsError(SSL* session) {
     message += "the server ended the session";
   }
   ERR_clear_error();
-  return MakeError("connect", ErrorKind::kTransient, kTlsFailed, std::move(message));
+  return TlsError(store, std::move(message));
 }
 
 /// OpenSSL works on memory here and the socket moves the bytes: so deadlines hold, and a broken
 /// pipe raises no signal.
 class TlsTransport : public Transport {
  public:
-  explicit TlsTransport(Socket socket) : socket_(std::move(socket)) {}
+  TlsTransport(Store store, Socket socket) : store_(store), socket_(std::move(socket)) {}
 
-  Status Handshake(const std::string& host, bool verify, Deadline deadline) {
-    if (!SetUp(host, verify)) return TlsError(nullptr);
+  Status Handshake(const std::string& host, const Tls& tls, Deadline deadline) {
+    if (!SetUp(tls) || !SetUpSession(host)) return TlsError(store_, nullptr);
     for (;;) {
       const int done = SSL_do_handshake(session_.get());
       const int reason = done == 1 ? SSL_ERROR_NONE : SSL_get_error(session_.get(), done);
       // Also when it failed: the alert tells the server why.
       if (Status status = SendPending(deadline); !status.ok()) return status;
       if (reason == SSL_ERROR_NONE) return {};
-      if (reason != SSL_ERROR_WANT_READ) return TlsError(session_.get());
+      if (reason != SSL_ERROR_WANT_READ) return TlsError(store_, session_.get());
       if (Status status = ReceivePending(deadline); !status.ok()) {
         if (status.error().native_code != kConnectionLost) return status;
-        return MakeError("connect", ErrorKind::kTransient, kTlsFailed,
-                         "TLS: the server closed the connection; it may not speak TLS");
+        return TlsError(store_, "TLS: the server closed the connection; it may not speak TLS");
       }
     }
   }
@@ -83,7 +88,7 @@ class TlsTransport : public Transport {
       const std::string_view piece = data.substr(0, kPieceBytes);
       size_t written = 0;
       if (SSL_write_ex(session_.get(), piece.data(), piece.size(), &written) != 1)
-        return TlsError(session_.get());
+        return TlsError(store_, session_.get());
       data.remove_prefix(written);
       if (Status status = SendPending(deadline); !status.ok()) return status;
     }
@@ -108,14 +113,26 @@ class TlsTransport : public Transport {
  private:
   static constexpr size_t kPieceBytes = 256 << 10;
 
-  bool SetUp(const std::string& host, bool verify) {
+  /// What a file lacks is said by OpenSSL with the file's name left out.
+  bool SetUp(const Tls& tls) {
     ERR_clear_error();
     context_.reset(SSL_CTX_new(TLS_client_method()));
-    if (!context_ || SSL_CTX_set_min_proto_version(context_.get(), TLS1_2_VERSION) != 1)
+    SSL_CTX* const context = context_.get();
+    if (context == nullptr || SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1)
       return false;
-    if (verify && SSL_CTX_set_default_verify_paths(context_.get()) != 1) return false;
-    SSL_CTX_set_verify(context_.get(), verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    if (!tls.cert_file.empty() &&
+        (SSL_CTX_use_certificate_chain_file(context, tls.cert_file.c_str()) != 1 ||
+         SSL_CTX_use_PrivateKey_file(context, tls.key_file.c_str(), SSL_FILETYPE_PEM) != 1)) {
+      return false;
+    }
+    SSL_CTX_set_verify(context, tls.verify ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nullptr);
+    if (!tls.verify) return true;
+    return tls.ca_file.empty()
+               ? SSL_CTX_set_default_verify_paths(context) == 1
+               : SSL_CTX_load_verify_locations(context, tls.ca_file.c_str(), nullptr) == 1;
+  }
 
+  bool SetUpSession(const std::string& host) {
     session_.reset(SSL_new(context_.get()));
     incoming_ = BIO_new(BIO_s_mem());
     outgoing_ = BIO_new(BIO_s_mem());
@@ -164,10 +181,11 @@ class TlsTransport : public Transport {
         continue;
       }
       if (SSL_get_error(session_.get(), done) == SSL_ERROR_WANT_READ) return {};
-      return TlsError(session_.get());
+      return TlsError(store_, session_.get());
     }
   }
 
+  const Store store_;
   Socket socket_;
   std::unique_ptr<SSL_CTX, FreeContext> context_;
   std::unique_ptr<SSL, FreeSession> session_;
@@ -177,16 +195,16 @@ class TlsTransport : public Transport {
 
 }  // namespace
 
-Result<std::unique_ptr<Transport>> Transport::Connect(const Address& address, Security security,
+Result<std::unique_ptr<Transport>> Transport::Connect(Store store, const Address& address,
+                                                      const std::optional<Tls>& tls,
                                                       Deadline deadline) {
-  Result<Socket> socket = Socket::Connect(address, deadline);
+  Result<Socket> socket = Socket::Connect(store, address, deadline);
   if (!socket.ok()) return socket.error();
-  if (security == Security::kPlain)
-    return std::unique_ptr<Transport>(new PlainTransport(*std::move(socket)));
-  auto transport = std::make_unique<TlsTransport>(*std::move(socket));
-  Status status = transport->Handshake(address.host, security == Security::kTls, deadline);
+  if (!tls) return std::unique_ptr<Transport>(new PlainTransport(*std::move(socket)));
+  auto transport = std::make_unique<TlsTransport>(store, *std::move(socket));
+  Status status = transport->Handshake(address.host, *tls, deadline);
   if (!status.ok()) return status.error();
   return std::unique_ptr<Transport>(std::move(transport));
 }
 
-}  // namespace apex::neo4j
+}  // namespace apex::net

@@ -16,10 +16,10 @@
 #include <string>
 #include <thread>
 
-#include "stores/neo4j/errors.h"
-#include "stores/neo4j/transport.h"
+#include "net/errors.h"
+#include "net/transport.h"
 
-namespace apex::neo4j {
+namespace apex::net {
 namespace {
 
 using ::testing::HasSubstr;
@@ -28,6 +28,10 @@ using Key = std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)>;
 using Certificate = std::unique_ptr<X509, decltype(&X509_free)>;
 
 Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
+
+Result<std::unique_ptr<Transport>> Connect(const Address& address, const Tls& tls) {
+  return Transport::Connect(Store::kRedis, address, tls, Soon());
+}
 
 /// A certificate that signs itself and stands for `names`, in OpenSSL's notation.
 Certificate SelfSigned(EVP_PKEY* key, const char* names) {
@@ -143,15 +147,14 @@ void ExpectEcho(Transport& transport) {
 
 TEST_F(TlsTest, TakesAnyCertificateOnlyWhenAskedTo) {
   EchoServer server("DNS:elsewhere.example");
-  auto transport =
-      Transport::Connect({"127.0.0.1", server.port()}, Security::kTlsUnverified, Soon());
+  auto transport = Connect({"127.0.0.1", server.port()}, Tls{.verify = false});
   ASSERT_TRUE(transport.ok()) << Describe(transport.error());
   ExpectEcho(**transport);
 }
 
 TEST_F(TlsTest, RefusesACertificateNobodyTrusts) {
   EchoServer server("IP:127.0.0.1");
-  auto transport = Transport::Connect({"127.0.0.1", server.port()}, Security::kTls, Soon());
+  auto transport = Connect({"127.0.0.1", server.port()}, Tls{});
   ASSERT_FALSE(transport.ok());
   EXPECT_EQ(transport.error().native_code, kTlsFailed);
   EXPECT_EQ(transport.error().kind, ErrorKind::kTransient);
@@ -161,7 +164,7 @@ TEST_F(TlsTest, RefusesACertificateNobodyTrusts) {
 TEST_F(TlsTest, TakesATrustedCertificateThatNamesTheAddress) {
   EchoServer server("IP:127.0.0.1");
   Trust(server);
-  auto transport = Transport::Connect({"127.0.0.1", server.port()}, Security::kTls, Soon());
+  auto transport = Connect({"127.0.0.1", server.port()}, Tls{});
   ASSERT_TRUE(transport.ok()) << Describe(transport.error());
   ExpectEcho(**transport);
 }
@@ -169,7 +172,7 @@ TEST_F(TlsTest, TakesATrustedCertificateThatNamesTheAddress) {
 TEST_F(TlsTest, TakesATrustedCertificateThatNamesTheHost) {
   EchoServer server("DNS:localhost");
   Trust(server);
-  auto transport = Transport::Connect({"localhost", server.port()}, Security::kTls, Soon());
+  auto transport = Connect({"localhost", server.port()}, Tls{});
   ASSERT_TRUE(transport.ok()) << Describe(transport.error());
   ExpectEcho(**transport);
 }
@@ -179,7 +182,7 @@ TEST_F(TlsTest, RefusesATrustedCertificateOfAnotherHost) {
     // A name that contains the host's is another one all the same.
     EchoServer server("DNS:localhost.elsewhere.example,DNS:elsewhere.example,IP:127.0.0.2");
     Trust(server);
-    auto transport = Transport::Connect({host, server.port()}, Security::kTls, Soon());
+    auto transport = Connect({host, server.port()}, Tls{});
     ASSERT_FALSE(transport.ok()) << host;
     EXPECT_EQ(transport.error().native_code, kTlsFailed);
     EXPECT_THAT(transport.error().message, HasSubstr("mismatch"));
@@ -204,8 +207,7 @@ TEST_F(TlsTest, SaysSoWhenTheServerSpeaksNoTls) {
     }
     close(client);
   });
-  auto transport =
-      Transport::Connect({"127.0.0.1", ntohs(address.sin_port)}, Security::kTlsUnverified, Soon());
+  auto transport = Connect({"127.0.0.1", ntohs(address.sin_port)}, Tls{.verify = false});
   server.join();
   close(listener);
   ASSERT_FALSE(transport.ok());
@@ -213,4 +215,4 @@ TEST_F(TlsTest, SaysSoWhenTheServerSpeaksNoTls) {
 }
 
 }  // namespace
-}  // namespace apex::neo4j
+}  // namespace apex::net
