@@ -58,7 +58,7 @@ VARIABLES = {
     "a dsn with a bad port": ({"APEX_POSTGRES_DSN": "postgresql://db:54x2/app"}, ["postgres.dsn", "libpq connection string"]),
     "neo4j by http": ({"APEX_NEO4J_URI": "http://localhost:7474"}, ["neo4j.uri", "APEX_NEO4J_URI", "bolt://"]),
     "qdrant without scheme": ({"APEX_QDRANT_URI": "localhost:6334"}, ["qdrant.uri", "APEX_QDRANT_URI", "6334"]),
-    "redis with TLS": ({"APEX_REDIS_URI": "rediss://localhost"}, ["redis.uri", "APEX_REDIS_URI", "TLS"]),
+    "sentinels without a primary": ({"APEX_REDIS_URI": "redis+sentinel://localhost"}, ["redis.uri", "APEX_REDIS_URI", "redis+sentinel://"]),
     "redis with a named database": ({"APEX_REDIS_URI": "redis://localhost/cache"}, ["redis.uri", "redis://"]),
     "a store's key without its address": ({"APEX_QDRANT_API_KEY": "k"}, ["qdrant.uri", "APEX_QDRANT_URI", "qdrant.api_key"]),
     "an integer with a unit": ({"APEX_ENGINE_LEASE_MS": "2s"}, ["engine.lease_ms", "APEX_ENGINE_LEASE_MS", "an integer", '"2s"']),

@@ -1,7 +1,7 @@
 """A private Redis."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import redis
 
@@ -9,13 +9,14 @@ from stores.process import Server
 
 
 class Redis(Server):
-    """Keeps nothing over a restart unless `appendonly` is set."""
+    """Keeps nothing over a restart unless `appendonly` is set. `options` are further settings of redis.conf."""
 
     name = "redis"
 
-    def __init__(self, directory: pathlib.Path, *, appendonly: bool = False) -> None:
+    def __init__(self, directory: pathlib.Path, *, appendonly: bool = False, options: Mapping[str, str] | None = None) -> None:
         super().__init__(directory)
         self.appendonly = appendonly
+        self.options = dict(options or {})
 
     @property
     def uri(self) -> str:
@@ -32,6 +33,7 @@ class Redis(Server):
             "save": "",
             "appendonly": "yes" if self.appendonly else "no",
             "daemonize": "no",
+            **self.options,
         }
         return ["redis-server", *(part for name, value in options.items() for part in (f"--{name}", value))]
 

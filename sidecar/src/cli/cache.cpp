@@ -17,10 +17,6 @@ constexpr std::chrono::milliseconds kPatience{500};
 constexpr std::ptrdiff_t kReadersMax = 56;
 constexpr std::chrono::milliseconds kMoment{200};
 
-redis::RedisOptions OptionsFrom(const config::Redis& redis) {
-  return {redis.uri, redis.password, redis.key_prefix, redis.channel, redis.stream};
-}
-
 int StatusOf(cache::Answer::Kind kind) {
   switch (kind) {
     case cache::Answer::Kind::kFound: return 200;
@@ -46,7 +42,7 @@ const char* NameOf(cache::Answer::Source source) {
 
 std::unique_ptr<CacheService> CacheService::Open(const config::Config& config, Metrics& metrics) {
   if (!config.redis) return nullptr;
-  auto entries = redis::CacheEntries::Create(OptionsFrom(*config.redis));
+  auto entries = redis::CacheEntries::Create(RedisOptionsFrom(*config.redis));
   if (!entries.ok()) return nullptr;
   return std::unique_ptr<CacheService>(new CacheService(config, *std::move(entries), metrics));
 }
@@ -105,7 +101,7 @@ std::string ToJson(const redis::CacheStatistics& statistics) {
 }
 
 Result<redis::CacheStatistics> AskCache(const config::Redis& redis, Deadline deadline) {
-  auto entries = redis::CacheEntries::Create(OptionsFrom(redis));
+  auto entries = redis::CacheEntries::Create(RedisOptionsFrom(redis));
   if (!entries.ok()) return entries.error();
   return (*entries)->Statistics(deadline);
 }

@@ -15,6 +15,7 @@
 #include "cli/cache.h"
 #include "cli/commands.h"
 #include "cli/stores.h"
+#include "stores/redis/reply_reader.h"
 
 namespace apex::cli {
 namespace {
@@ -146,6 +147,10 @@ void ExamineStores(const Stores& stores, const std::vector<MappingPtr>& mappings
     } else {
       report.Fine(fmt::format("{} answers and fits {} table{}", Name(store), concerned.size(),
                               concerned.size() == 1 ? "" : "s"));
+      if (store == Store::kRedis && !redis::UnderstandsResp3()) {
+        report.Fine(fmt::format("redis is spoken to in RESP2: this build's {} knows no RESP3",
+                                redis::ReaderVersion()));
+      }
     }
   }
 }
@@ -157,8 +162,8 @@ void ExamineCache(const config::Config& config, const std::vector<MappingPtr>& m
   const auto found = AskCache(*config.redis, Deadline::After(kTimeout));
   if (!found.ok()) return;  // It has been said already that Redis does not answer.
   const std::string& policy = found->eviction_policy;
-  const std::string uses = fmt::format("redis holds {} keys in {} bytes", found->total_keys,
-                                       found->memory_usage_bytes);
+  const std::string uses =
+      fmt::format("redis holds {} keys in {} bytes", found->total_keys, found->memory_usage_bytes);
   if (found->memory_limit_bytes == 0) {
     report.Advice(uses + " and has no limit: it grows until the machine has no memory left",
                   "set maxmemory there, and maxmemory-policy allkeys-lru");

@@ -16,6 +16,18 @@
 
 namespace apex::cli {
 
+redis::RedisOptions RedisOptionsFrom(const config::Redis& config) {
+  return {.uri = config.uri,
+          .password = config.password,
+          .key_prefix = config.key_prefix,
+          .channel = config.channel,
+          .stream = config.stream,
+          .sentinel_password = config.sentinel_password,
+          .tls_ca_file = config.tls_ca_file,
+          .tls_cert_file = config.tls_cert_file,
+          .tls_key_file = config.tls_key_file};
+}
+
 std::variant<Stores, config::ConfigError> Stores::Open(const config::Config& config) {
   Stores stores;
   if (config.neo4j) {
@@ -27,9 +39,7 @@ std::variant<Stores, config::ConfigError> Stores::Open(const config::Config& con
         qdrant::QdrantOptions{config.qdrant->uri, config.qdrant->api_key});
   }
   if (config.redis) {
-    auto opened = redis::RedisStore::Create({config.redis->uri, config.redis->password,
-                                             config.redis->key_prefix, config.redis->channel,
-                                             config.redis->stream});
+    auto opened = redis::RedisStore::Create(RedisOptionsFrom(*config.redis));
     if (!opened.ok())
       return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
     stores.owned_[Store::kRedis] = std::move(*opened);
@@ -49,9 +59,7 @@ std::variant<std::vector<std::unique_ptr<StoreReader>>, config::ConfigError> Ope
         qdrant::ClientOptions{config.qdrant->uri, config.qdrant->api_key}));
   }
   if (config.redis) {
-    auto opened = redis::RedisReader::Create({config.redis->uri, config.redis->password,
-                                              config.redis->key_prefix, config.redis->channel,
-                                              config.redis->stream});
+    auto opened = redis::RedisReader::Create(RedisOptionsFrom(*config.redis));
     if (!opened.ok())
       return config::ConfigError{"redis.uri (APEX_REDIS_URI): " + opened.error().message};
     readers.push_back(*std::move(opened));

@@ -13,6 +13,7 @@
 #include "core/stored_row.h"
 #include "core/target_store.h"
 #include "stores/postgres/admin.h"
+#include "stores/redis/target.h"
 
 namespace apex::cli {
 
@@ -37,5 +38,6 @@ std::string LeaderName();
 
 coordinator::ReplicaOptions ReplicaOptionsFrom(const config::Config& config);
 postgres::AdminOptions AdminOptionsFrom(const config::Config& config);
+redis::RedisOptions RedisOptionsFrom(const config::Redis& config);
 
 }  // namespace apex::cli

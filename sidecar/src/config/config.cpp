@@ -45,11 +45,6 @@ bool HasExpectedType(const Given& given, bool integer) {
 
 void StoreValue(const KeySpec& key, const Given& given, const std::string& value, Config& config) {
   if (key.set(config, value)) return;
-  if (key.name == "redis.uri" && value.starts_with("rediss://")) {
-    Refuse(key.name, given,
-           "rediss:// needs TLS, which this build's Redis client does not have; expected " +
-               key.expected);
-  }
   // An address refused for the user and password in it must not be repeated either.
   const bool repeatable = !key.secret && value.find('@') == std::string::npos;
   Refuse(key.name, given,
@@ -109,9 +104,16 @@ void CheckTogether(Config& config, const Origins& origins) {
   KeepIfConfigured("neo4j", config.neo4j, origins);
   KeepIfConfigured("qdrant", config.qdrant, origins);
   KeepIfConfigured("redis", config.redis, origins);
-  if (config.redis && !config.redis->password.empty() && ParseUri(config.redis->uri)->password) {
+  if (config.redis && !config.redis->password.empty() &&
+      ParseUriOfHosts(config.redis->uri)->password) {
     Refuse("redis.password", origins.at("redis.password"),
            "expected only where redis.uri has no password");
+  }
+  if (config.redis && config.redis->tls_cert_file.empty() != config.redis->tls_key_file.empty()) {
+    const bool no_key = config.redis->tls_key_file.empty();
+    RefuseMissing(no_key ? "redis.tls_key_file" : "redis.tls_cert_file",
+                  std::string("expected, because ") +
+                      (no_key ? "redis.tls_cert_file" : "redis.tls_key_file") + " is given");
   }
   const auto at_least = [&](const char* key, int64_t value, const char* other, int64_t least) {
     if (value >= least) return;

@@ -32,8 +32,12 @@ struct Qdrant {
 };
 
 struct Redis {
-  std::string uri;  ///< redis://[user[:password]@]host:port[/db]
+  std::string uri;  ///< redis:// redis+cluster:// redis+sentinel://, with rediss for TLS
   std::string password;
+  std::string sentinel_password;
+  std::string tls_ca_file;
+  std::string tls_cert_file;
+  std::string tls_key_file;
   std::string key_prefix;
   std::string channel = "cache_invalidation";
   std::string stream;

@@ -20,6 +20,8 @@ constexpr size_t kPipelineBytesMax = 63;
 constexpr std::array<std::string_view, 6> kNeo4jSchemes{"bolt",  "bolt+s",  "bolt+ssc",
                                                         "neo4j", "neo4j+s", "neo4j+ssc"};
 constexpr std::array<std::string_view, 2> kQdrantSchemes{"http", "https"};
+constexpr std::array<std::string_view, 6> kRedisSchemes{
+    "redis", "redis+cluster", "redis+sentinel", "rediss", "rediss+cluster", "rediss+sentinel"};
 constexpr std::array<std::string_view, 5> kLevels{"trace", "debug", "info", "warn", "error"};
 
 using Check = bool (*)(const std::string&);
@@ -69,12 +71,24 @@ bool IsNeo4jUri(const std::string& value) {
 }
 bool IsQdrantUri(const std::string& value) { return IsPlainAddress(value, kQdrantSchemes); }
 
-bool IsRedisUri(const std::string& value) {
-  const auto uri = ParseUri(value);
-  if (!uri || uri->scheme != "redis" || uri->port == 0) return false;
-  if (uri->path.empty() || uri->path == "/") return true;
+/// Nothing, "/" or up to three digits behind a slash.
+bool IsDatabase(std::string_view path) {
+  if (path.empty() || path == "/") return true;
   const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
-  return uri->path.size() <= 4 && std::ranges::all_of(uri->path.substr(1), is_digit);
+  return path.size() <= 4 && std::ranges::all_of(path.substr(1), is_digit);
+}
+
+bool IsRedisUri(const std::string& value) {
+  const auto uri = ParseUriOfHosts(value);
+  if (!uri || std::ranges::find(kRedisSchemes, uri->scheme) == kRedisSchemes.end()) return false;
+  if (std::ranges::any_of(uri->hosts, [](const HostPort& host) { return host.port == 0; }))
+    return false;
+  const std::string_view path = uri->path;
+  if (uri->scheme.ends_with("+cluster")) return path.empty() || path == "/";
+  if (!uri->scheme.ends_with("+sentinel")) return uri->hosts.size() == 1 && IsDatabase(path);
+  // The name that the sentinels know the primary by comes first.
+  const size_t slash = std::min(path.find('/', 1), path.size());
+  return slash > 1 && IsDatabase(path.substr(slash));
 }
 
 bool IsListen(const std::string& value) {
@@ -198,10 +212,22 @@ std::vector<KeySpec> StoreKeys() {
       Secret("qdrant.api_key", &Config::qdrant, &Qdrant::api_key, Anything, "a string",
              "The API key, where Qdrant asks for one."),
       Secret("redis.uri", &Config::redis, &Redis::uri, IsRedisUri,
-             "redis://[user[:password]@]host[:port][/database]",
+             "redis://[user[:password]@]host[:port][/database], "
+             "redis+cluster://[user[:password]@]host[:port][,...] or "
+             "redis+sentinel://[user[:password]@]host[:port][,...]/primary[/database], with rediss "
+             "in place of redis for TLS",
              "Where Redis is. Without it Redis is not used."),
       Secret("redis.password", &Config::redis, &Redis::password, Anything, "a string",
              "The password, where the address has none."),
+      Secret("redis.sentinel_password", &Config::redis, &Redis::sentinel_password, Anything,
+             "a string", "The password of the sentinels themselves, where they ask for one."),
+      Text("redis.tls_ca_file", &Config::redis, &Redis::tls_ca_file, Anything, "the path of a file",
+           "The certificates trusted for rediss://; without it those that the system trusts."),
+      Text("redis.tls_cert_file", &Config::redis, &Redis::tls_cert_file, Anything,
+           "the path of a file",
+           "The certificate shown to a server that asks for one, as Redis does by default."),
+      Text("redis.tls_key_file", &Config::redis, &Redis::tls_key_file, Anything,
+           "the path of a file", "The private key of that certificate."),
       Text("redis.key_prefix", &Config::redis, &Redis::key_prefix, Anything, "a string",
            "Put before every key and pattern, so that several applications can share a Redis."),
       Text("redis.channel", &Config::redis, &Redis::channel, NotEmpty, "a name",

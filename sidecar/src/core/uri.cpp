@@ -44,7 +44,7 @@ bool IsHost(std::string_view text) {
   return !text.empty() && std::ranges::none_of(text, refused);
 }
 
-bool ReadUserInfo(std::string_view text, Uri& uri) {
+bool ReadUserInfo(std::string_view text, UriOfHosts& uri) {
   const size_t colon = text.find(':');
   uri.user = PercentDecode(text.substr(0, colon));
   if (!uri.user) return false;
@@ -82,8 +82,8 @@ std::optional<HostPort> ParseHostPort(std::string_view text) {
   return parsed;
 }
 
-std::optional<Uri> ParseUri(std::string_view text) {
-  Uri uri;
+std::optional<UriOfHosts> ParseUriOfHosts(std::string_view text) {
+  UriOfHosts uri;
   const size_t colon = text.find("://");
   if (colon == std::string_view::npos || !IsScheme(text.substr(0, colon))) return std::nullopt;
   std::ranges::transform(text.substr(0, colon), std::back_inserter(uri.scheme),
@@ -101,11 +101,25 @@ std::optional<Uri> ParseUri(std::string_view text) {
   }
   if (uri.path.find_first_of("?# ") != std::string::npos) return std::nullopt;
 
-  std::optional<HostPort> host = ParseHostPort(authority);
-  if (!host) return std::nullopt;
-  uri.host = std::move(host->host);
-  uri.port = host->port;
-  return uri;
+  for (;;) {
+    const size_t comma = std::min(authority.find(','), authority.size());
+    std::optional<HostPort> host = ParseHostPort(authority.substr(0, comma));
+    if (!host) return std::nullopt;
+    uri.hosts.push_back(*std::move(host));
+    if (comma == authority.size()) return uri;
+    authority.remove_prefix(comma + 1);
+  }
+}
+
+std::optional<Uri> ParseUri(std::string_view text) {
+  std::optional<UriOfHosts> uri = ParseUriOfHosts(text);
+  if (!uri || uri->hosts.size() != 1) return std::nullopt;
+  return Uri{.scheme = std::move(uri->scheme),
+             .user = std::move(uri->user),
+             .password = std::move(uri->password),
+             .host = std::move(uri->hosts.front().host),
+             .port = uri->hosts.front().port,
+             .path = std::move(uri->path)};
 }
 
 }  // namespace apex

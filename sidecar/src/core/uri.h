@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace apex {
 
@@ -27,6 +28,17 @@ struct HostPort {
   std::string host;  ///< An IPv6 address comes without its brackets.
   std::optional<uint16_t> port;
 };
+
+/// scheme://[user[:password]@]host[:port][,host[:port]...][/path]: one store of several servers.
+struct UriOfHosts {
+  std::string scheme;
+  std::optional<std::string> user;
+  std::optional<std::string> password;
+  std::vector<HostPort> hosts;  ///< At least one.
+  std::string path;
+};
+
+std::optional<UriOfHosts> ParseUriOfHosts(std::string_view text);
 
 /// "host", "host:port", "[::1]:port". nullopt when the host is empty or the port is no number up to
 /// 65535.

@@ -1,5 +1,5 @@
-// The cache's entries against a real Redis, the server at APEX_REDIS_URI: leases, fills, and readers
-// and invalidations in every order.
+// The cache's entries against a real Redis, the server at APEX_REDIS_URI: leases, fills, and
+// readers and invalidations in every order.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,7 +41,7 @@ class CacheEntriesTest : public testing::Test {
         .uri = Address(), .password = "", .key_prefix = prefix, .channel = prefix + "events"};
     entries_ = std::move(*CacheEntries::Create(options));
     store_ = std::move(*RedisStore::Create(options));
-    observer_ = std::make_unique<Connection>(*ParseTarget(options), std::vector<std::string>{});
+    observer_ = Client::Make(*ParseTarget(options), {});
     key_ = prefix + "doc:a";
   }
   void TearDown() override { Do({"DEL", key_, LeaseKey(key_)}); }
@@ -105,7 +105,7 @@ class CacheEntriesTest : public testing::Test {
     return {.seq = seq, .newest = change, .changes = {change}};
   }
 
-  std::unique_ptr<Connection> observer_;
+  std::unique_ptr<Client> observer_;
 };
 
 TEST_F(CacheEntriesTest, AMissGivesALeaseThatFillsOnce) {
@@ -177,8 +177,8 @@ TEST_F(CacheEntriesTest, StatisticsCountWhatIsRead) {
   EXPECT_GT(after->memory_usage_bytes, 0);
 }
 
-/// A row that is changed and a few readers that fill the cache with what they have read, one step at
-/// a time in an order drawn from a seed. Without leases a reader sets what it has read.
+/// A row that is changed and a few readers that fill the cache with what they have read, one step
+/// at a time in an order drawn from a seed. Without leases a reader sets what it has read.
 class Interleaving {
  public:
   Interleaving(uint32_t seed, bool leases, CacheEntries& entries, std::string key,
@@ -270,14 +270,19 @@ TEST_F(CacheEntriesTest, NoInterleavingLeavesAStaleEntryAndWithoutLeasesMany) {
     for (uint32_t seed = 1; seed <= kInterleavings; ++seed) {
       Interleaving run(
           seed, leases, *entries_, key_, [this] { Invalidate(); },
-          [this](const std::string& value) { Do({"SET", key_, value}); },
-          [this, seed] { Do({"DEL", seed % 2 == 0 ? key_ : LeaseKey(key_)}); });
+          [this](const std::string& value) {
+            Do({"SET", key_, value});
+          },
+          [this, seed] {
+            Do({"DEL", seed % 2 == 0 ? key_ : LeaseKey(key_)});
+          });
       const std::string row = run.Run();
       const std::string held = Get();
       if (leases && !held.empty()) ++filled;
       if (!held.empty() && held != row) {
         ++stale[leases ? 1 : 0];
-        if (leases) ADD_FAILURE() << "seed " << seed << ": holds " << held << ", the row is " << row;
+        if (leases)
+          ADD_FAILURE() << "seed " << seed << ": holds " << held << ", the row is " << row;
       }
       Do({"DEL", key_, LeaseKey(key_)});
     }

@@ -257,7 +257,6 @@ TEST_F(ConfigTest, RefusesBadAddresses) {
               AllOf(HasSubstr("qdrant.uri"), HasSubstr("6334")));
   EXPECT_THAT(EnvironmentError({{"APEX_REDIS_URI", "redis://localhost/first"}}),
               HasSubstr("redis.uri"));
-  EXPECT_THAT(EnvironmentError({{"APEX_REDIS_URI", "rediss://localhost"}}), HasSubstr("TLS"));
   EXPECT_THAT(EnvironmentError({{"APEX_HTTP_LISTEN", "9464"}}),
               AllOf(HasSubstr("http.listen"), HasSubstr("host:port")));
 }
@@ -291,6 +290,29 @@ TEST_F(ConfigTest, RefusesTwoRedisPasswords) {
   EXPECT_THAT(
       EnvironmentError({{"APEX_REDIS_URI", "redis://:a@localhost"}, {"APEX_REDIS_PASSWORD", "b"}}),
       HasSubstr("redis.password"));
+}
+
+TEST_F(ConfigTest, TakesEveryFormOfARedisAddressAndNoOther) {
+  for (const char* uri : {"redis://h", "redis://u:p@h:1/3", "rediss://h/",
+                          "redis+cluster://a,b:1,[::1]:2", "rediss+cluster://u:p@a",
+                          "redis+sentinel://a:1,b/primary", "rediss+sentinel://a/primary/2"}) {
+    EXPECT_EQ(
+        Loaded(Load("", {{"APEX_POSTGRES_DSN", kDsn}, {"APEX_REDIS_URI", uri}}, {})).redis->uri,
+        uri);
+  }
+  for (const char* uri : {"redis://a,b", "redis+cluster://a/1", "redis+sentinel://a",
+                          "redis+sentinel://a/primary/x", "redis+x://a", "redis://h:0"}) {
+    EXPECT_THAT(EnvironmentError({{"APEX_REDIS_URI", uri}}), HasSubstr("redis.uri")) << uri;
+  }
+}
+
+TEST_F(ConfigTest, RefusesACertificateWithoutItsKey) {
+  EXPECT_THAT(
+      EnvironmentError({{"APEX_REDIS_URI", "rediss://h"}, {"APEX_REDIS_TLS_CERT_FILE", "c"}}),
+      HasSubstr("redis.tls_key_file"));
+  EXPECT_THAT(
+      EnvironmentError({{"APEX_REDIS_URI", "rediss://h"}, {"APEX_REDIS_TLS_KEY_FILE", "k"}}),
+      HasSubstr("redis.tls_cert_file"));
 }
 
 TEST_F(ConfigTest, NeverPrintsASecret) {

@@ -51,6 +51,21 @@ TEST(UriTest, RefusesWhatIsNoAddress) {
   }
 }
 
+TEST(UriTest, OneOfSeveralHostsIsRead) {
+  const auto uri = ParseUriOfHosts("redis+cluster://u:p@a,b:1,[::1]:2/x");
+  ASSERT_TRUE(uri);
+  EXPECT_EQ(uri->scheme, "redis+cluster");
+  EXPECT_EQ(uri->password, "p");
+  EXPECT_EQ(uri->path, "/x");
+  ASSERT_EQ(uri->hosts.size(), 3U);
+  EXPECT_EQ(uri->hosts[0].host, "a");
+  EXPECT_EQ(uri->hosts[1].port, 1);
+  EXPECT_EQ(uri->hosts[2].host, "::1");
+  for (const char* text : {"redis://a,", "redis://,a", "redis://a,,b", "redis://a,b:x"})
+    EXPECT_FALSE(ParseUriOfHosts(text)) << text;
+  EXPECT_FALSE(ParseUri("redis://a,b")) << "where one host is meant";
+}
+
 TEST(HostPortTest, SeparatesThePort) {
   const auto parsed = ParseHostPort("127.0.0.1:0");
   ASSERT_TRUE(parsed);

@@ -24,5 +24,25 @@ TEST(CommandsTest, KnowWhereEachBeginsAlsoAfterOthersWereAppended) {
   EXPECT_EQ(commands.start(3), commands.bytes().size());
 }
 
+TEST(CommandsTest, NameTheirKeys) {
+  Commands commands{{"PING"}};
+  commands.Add({"GET", "k"}, 1);
+  commands.Add({"EVALSHA", "digest", "2", "first", "second", "x"}, 3);
+  commands.Add({"SET", "", "v"}, 1);
+  Commands others{{"PING"}};
+  others.Append(commands);
+  others.Append(commands, 2);
+  for (size_t shift = 0; const Commands* each : {&commands, &others}) {
+    EXPECT_FALSE(each->key(shift));
+    EXPECT_EQ(each->key(shift + 1), "k");
+    EXPECT_EQ(each->key(shift + 2), "first");
+    EXPECT_EQ(each->key(shift + 3), "");
+    ++shift;
+  }
+  EXPECT_EQ(others.key(5), "first");
+  EXPECT_EQ(others.bytes().substr(others.start(5)),
+            commands.bytes().substr(commands.start(2), commands.start(3) - commands.start(2)));
+}
+
 }  // namespace
 }  // namespace apex::redis

@@ -81,21 +81,21 @@ CacheStatistics ParseStatistics(std::string_view info, int64_t total_keys) {
 Result<std::unique_ptr<CacheEntries>> CacheEntries::Create(const RedisOptions& options) {
   const std::optional<Target> target = ParseTarget(options);
   if (!target) {
-    return ClientError(
-        "configure", ErrorKind::kPermanent, "apex.config",
-        "the uri is not of the form redis://[user[:password]@]host[:port][/database]");
+    return ClientError("configure", ErrorKind::kPermanent, "apex.config",
+                       fmt::format("the uri is not of the form {}", kUriForms));
   }
   return std::unique_ptr<CacheEntries>(new CacheEntries(options.key_prefix, *target));
 }
 
 CacheEntries::CacheEntries(std::string key_prefix, const Target& target)
     : key_prefix_(std::move(key_prefix)), connections_(kConnectionsMax, [target] {
-        return std::make_unique<Connection>(target,
-                                            std::vector<std::string>{kGetOrLeaseLua, kFillLua});
+        return Client::Make(target, {kGetOrLeaseLua, kFillLua});
       }) {}
 
 Result<std::optional<std::string>> CacheEntries::Get(const std::string& key, Deadline deadline) {
-  auto replies = Run("get", {{"GET", key}}, deadline);
+  Commands get;
+  get.Add({"GET", key}, 1);
+  auto replies = Run("get", get, deadline);
   if (!replies.ok()) return replies.error();
   Reply& reply = replies->front();
   if (reply.type != Reply::Type::kText) return std::optional<std::string>();
@@ -130,16 +130,45 @@ Result<bool> CacheEntries::FillNone(const std::string& key, const std::string& l
 }
 
 Result<ServerLife> CacheEntries::Life(Deadline deadline) {
-  auto replies = Run("info", {{"INFO", "server"}, {"INFO", "commandstats"}}, deadline);
+  const auto replies =
+      RunEverywhere("info", {{"INFO", "server"}, {"INFO", "commandstats"}}, deadline);
   if (!replies.ok()) return replies.error();
-  return ParseLife((*replies)[0].text + (*replies)[1].text);
+  ServerLife life;
+  for (size_t i = 0; i + 1 < replies->size(); i += 2) {
+    const ServerLife one = ParseLife((*replies)[i].text + (*replies)[i + 1].text);
+    life.run += one.run;
+    life.flushes += one.flushes;
+  }
+  return life;
 }
 
 Result<CacheStatistics> CacheEntries::Statistics(Deadline deadline) {
-  auto replies = Run("info", {{"INFO"}, {"DBSIZE"}}, deadline);
+  const auto replies = RunEverywhere("info", {{"INFO"}, {"DBSIZE"}}, deadline);
   if (!replies.ok()) return replies.error();
-  if (replies->size() != 2) return UnknownAnswer("info");
-  return ParseStatistics((*replies)[0].text, (*replies)[1].integer);
+  CacheStatistics all;
+  for (size_t i = 0; i + 1 < replies->size(); i += 2) {
+    CacheStatistics one = ParseStatistics((*replies)[i].text, (*replies)[i + 1].integer);
+    all.total_keys += one.total_keys;
+    all.memory_usage_bytes += one.memory_usage_bytes;
+    all.memory_limit_bytes += one.memory_limit_bytes;
+    all.eviction_policy = std::move(one.eviction_policy);
+    all.keyspace_hits += one.keyspace_hits;
+    all.keyspace_misses += one.keyspace_misses;
+    all.evictions += one.evictions;
+    all.expirations += one.expirations;
+  }
+  return all;
+}
+
+Result<std::vector<Reply>> CacheEntries::RunEverywhere(std::string_view operation,
+                                                       const Commands& commands,
+                                                       Deadline deadline) {
+  const auto connection = connections_.Borrow(deadline);
+  if (!connection) {
+    return ClientError(operation, ErrorKind::kTransient, kTimeout,
+                       "every connection is in use up to the deadline");
+  }
+  return connection->RunEverywhere(operation, commands, deadline);
 }
 
 Result<std::vector<Reply>> CacheEntries::Run(std::string_view operation, const Commands& commands,
@@ -162,7 +191,7 @@ Result<std::vector<Reply>> CacheEntries::Invoke(Script script, std::string_view 
                        "every connection is in use up to the deadline");
   }
   Commands commands;
-  commands.Begin(5 + arguments.size());
+  commands.Begin(5 + arguments.size(), 3);
   const std::string lease = LeaseKey(key);
   for (const std::string_view each :
        {std::string_view("EVALSHA"), std::string_view(connection->ScriptDigest(script)),

@@ -1,5 +1,5 @@
-// Entries of the cache as a reader sees them: read, and filled under a lease where they are missing.
-// Also what the server says of itself as a cache.
+// Entries of the cache as a reader sees them: read, and filled under a lease where they are
+// missing. Also what the server says of itself as a cache.
 //
 // Thread-safe: every call borrows a connection. No call returns later than its deadline.
 #pragma once
@@ -12,8 +12,8 @@
 
 #include "core/pool.h"
 #include "core/result.h"
-#include "stores/redis/connection.h"
-#include "stores/redis/redis_store.h"
+#include "stores/redis/client.h"
+#include "stores/redis/target.h"
 
 namespace apex::redis {
 
@@ -28,7 +28,7 @@ struct Looked {
   std::string text;
 };
 
-/// As INFO has them, since the server was started.
+/// As INFO has them, since the server was started; of a cluster the sum over its primaries.
 struct CacheStatistics {
   int64_t total_keys = 0;  ///< Of the database that is used.
   int64_t memory_usage_bytes = 0;
@@ -83,13 +83,16 @@ class CacheEntries {
 
   Result<std::vector<Reply>> Run(std::string_view operation, const Commands& commands,
                                  Deadline deadline);
+  /// At every primary of a cluster.
+  Result<std::vector<Reply>> RunEverywhere(std::string_view operation, const Commands& commands,
+                                           Deadline deadline);
   Result<std::vector<Reply>> Invoke(Script script, std::string_view operation,
                                     const std::string& key,
                                     std::initializer_list<std::string_view> arguments,
                                     Deadline deadline);
 
   std::string key_prefix_;
-  Pool<Connection> connections_;
+  Pool<Client> connections_;
 };
 
 /// What INFO answers with its command statistics. Pure.

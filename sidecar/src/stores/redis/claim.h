@@ -15,6 +15,12 @@
 
 namespace apex::redis {
 
+/// What a leader's connections share.
+struct Claims {
+  Fence fence;
+  int64_t made = 0;  ///< The number of the newest.
+};
+
 /// For CLIENT SETNAME. `number` rises with every connection that a process makes: what it has sent
 /// on an earlier one and given up must not arrive later either.
 std::string ClaimName(const Fence& fence, int64_t number);

@@ -1,11 +1,11 @@
 // One connection to a Redis server: opened when first used, closed after any failure and opened
 // again at the next use.
 //
-// Used by one thread. Every call returns by its deadline, but for the time the system's resolver
-// takes for a host name.
+// Used by one thread. Every call returns by its deadline.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,78 +14,68 @@
 
 #include "core/deadline.h"
 #include "core/result.h"
-#include "core/target_store.h"
+#include "net/address.h"
+#include "net/transport.h"
+#include "stores/redis/claim.h"
 #include "stores/redis/commands.h"
+#include "stores/redis/reply.h"
+#include "stores/redis/reply_reader.h"
 
 namespace apex::redis {
 
-struct Reply {
-  enum class Type { kNil, kInteger, kText, kArray };
-
-  Type type = Type::kNil;
-  int64_t integer = 0;
-  std::string text;
-  std::vector<Reply> elements;
-};
-
-/// Where and as whom to connect.
-struct Target {
-  std::string host;
-  uint16_t port = 6379;
-  std::string user;      ///< Empty: the default user.
-  std::string password;  ///< Empty: no authentication.
+/// As whom, and how, to connect to any server of a target.
+struct Login {
+  std::string user{};      ///< Empty: the default user.
+  std::string password{};  ///< Empty: no authentication.
   int database = 0;
+  std::optional<net::Tls> tls{};
+  bool primary = false;                ///< A server that is none is not taken.
+  std::vector<std::string> scripts{};  ///< Loaded on every connection, so that EVALSHA finds them.
 };
 
 class Connection {
  public:
-  /// `scripts` are loaded on every connection made, so that EVALSHA finds them.
-  Connection(Target target, std::vector<std::string> scripts);
-  ~Connection();
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
+  /// Says where to connect to, each time.
+  using Resolve = std::function<Result<net::Address>(Deadline)>;
 
-  /// From now on this connection writes for the leader of `fence`: before anything else is sent,
-  /// the connections with an older claim are ended on the server, and the epoch is confirmed. A
-  /// fence that confirms nothing claims nothing.
-  void Claim(const Fence& fence);
+  Connection(std::shared_ptr<const Login> login, Resolve resolve)
+      : login_(std::move(login)), resolve_(std::move(resolve)) {}
 
-  /// Sends all commands, pipelined within named bounds, and returns their replies in order. When a
-  /// command is refused the others are carried out all the same and the error is one of those
-  /// refusals, a condition of the server before a fault of the command. When the connection fails
-  /// the outcome of every command is unknown. Replaying is the caller's right only for idempotent
-  /// commands; it is done here once, for scripts that the server has forgotten.
-  Result<std::vector<Reply>> Run(std::string_view operation, const Commands& commands,
-                                 Deadline deadline);
+  /// From now on this connection writes for the leader of `claims`: before anything else is sent,
+  /// the connections with an older claim are ended on the server, and the epoch is confirmed.
+  void Claim(std::shared_ptr<Claims> claims);
 
-  /// The digest of `scripts[index]`, for EVALSHA.
-  const std::string& ScriptDigest(size_t index) const { return digests_[index]; }
+  /// Makes the connection, when there is none. Nothing is sent that changes anything.
+  Status Open(std::string_view operation, Deadline deadline);
+  bool is_open() const { return transport_ != nullptr; }
+  void Close();
+
+  /// Sends the commands from `first` on that may be in flight at once, at least one, and returns
+  /// the end of them. Receive comes next.
+  Result<size_t> Send(std::string_view operation, const Commands& commands, size_t first,
+                      Deadline deadline);
+  /// Appends the replies to `count` commands; refusals are among them. When the connection fails,
+  /// the outcome of every command that was sent is unknown.
+  Status Receive(std::string_view operation, size_t count, Deadline deadline,
+                 std::vector<Reply>& replies);
+
+  /// Both, until all are answered.
+  Result<std::vector<Reply>> Exchange(std::string_view operation, const Commands& commands,
+                                      Deadline deadline);
 
  private:
-  struct Context;
-
-  Status Connect(std::string_view operation, Deadline deadline);
   Status Handshake(std::string_view operation, Deadline deadline);
-  /// Afterwards nothing that an earlier leader sent, or that was given up on an earlier connection,
-  /// can arrive any more, and it is certain that this epoch has not ended before that.
+  Status LogIn(std::string_view operation, Deadline deadline);
   Status EndOlderClaims(std::string_view operation, Deadline deadline);
-  /// On the connection there is; one window.
-  Result<std::vector<Reply>> RunHere(std::string_view operation, const Commands& commands,
-                                     Deadline deadline);
-  Result<std::vector<Reply>> RunOnce(std::string_view operation, const Commands& commands,
-                                     Deadline deadline);
-  /// Carries out the commands from `first` up to `end`, appends their replies and keeps the most
-  /// telling refusal in `refused`.
-  Status RunWindow(std::string_view operation, const Commands& commands, size_t first, size_t end,
-                   Deadline deadline, std::vector<Reply>& replies,
-                   std::optional<std::string>& refused);
+  /// As Exchange on the connection there is; the first refusal is the error.
+  Result<std::vector<Reply>> Ask(std::string_view operation, const Commands& commands,
+                                 Deadline deadline);
 
-  Target target_;
-  std::vector<std::string> scripts_;
-  std::vector<std::string> digests_;
-  std::optional<Fence> fence_;
-  int64_t claims_ = 0;  ///< Made so far: the number of the newest.
-  std::unique_ptr<Context> context_;
+  const std::shared_ptr<const Login> login_;
+  const Resolve resolve_;
+  std::unique_ptr<net::Transport> transport_;
+  ReplyReader reader_;
+  std::shared_ptr<Claims> claims_;
 };
 
 }  // namespace apex::redis

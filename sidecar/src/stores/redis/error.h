@@ -8,15 +8,16 @@
 #include <string_view>
 
 #include "core/store_error.h"
+#include "net/errors.h"
 
 namespace apex::redis {
 
 /// native_code of failures that Redis did not word itself.
 inline constexpr std::string_view kUnreachable =
     "apex.unreachable";  ///< No connection: nothing was sent.
-inline constexpr std::string_view kConnectionLost =
-    "apex.connection_lost";  ///< After something was sent.
-inline constexpr std::string_view kTimeout = "apex.timeout";
+inline constexpr std::string_view kProtocol = "apex.protocol";
+using net::kConnectionLost;  ///< After something was sent.
+using net::kTimeout;
 inline constexpr std::string_view kBadMapping = "apex.mapping";
 
 /// The first word of an error reply: "WRONGTYPE", "ERR". It is Redis's code.

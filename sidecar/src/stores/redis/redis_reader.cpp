@@ -1,5 +1,7 @@
 #include "stores/redis/redis_reader.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
@@ -9,9 +11,6 @@
 
 namespace apex::redis {
 namespace {
-
-/// Keys that one SCAN call looks at.
-constexpr const char* kScanCount = "1000";
 
 /// Spaces between tokens mean nothing.
 std::string Compact(std::string_view json) {
@@ -69,13 +68,12 @@ std::optional<StoredRow> DescribeEntry(const TableMapping& mapping, const CacheP
 }
 
 Result<std::unique_ptr<RedisReader>> RedisReader::Create(RedisOptions options) {
-  std::optional<Target> target = ParseTarget(options);
+  const std::optional<Target> target = ParseTarget(options);
   if (!target) {
-    return ClientError(
-        "configure", ErrorKind::kPermanent, "apex.config",
-        "the uri is not of the form redis://[user[:password]@]host[:port][/database]");
+    return ClientError("configure", ErrorKind::kPermanent, "apex.config",
+                       fmt::format("the uri is not of the form {}", kUriForms));
   }
-  return std::unique_ptr<RedisReader>(new RedisReader(std::move(options), *std::move(target)));
+  return std::unique_ptr<RedisReader>(new RedisReader(std::move(options), *target));
 }
 
 Result<const CachePlan*> RedisReader::PlanOf(const MappingPtr& mapping) {
@@ -107,23 +105,14 @@ Status RedisReader::ReadAll(const MappingPtr& mapping, const Page& page) {
   Result<const CachePlan*> plan = PlanOf(mapping);
   if (!plan.ok()) return plan.error();
   const std::string pattern = (*plan)->EntryPattern();
-  std::string cursor = "0";
-  do {
-    const Commands scan{{"SCAN", cursor, "MATCH", pattern, "COUNT", kScanCount}};
-    auto replies = connection_.Run("read", scan, Deadline::After(kReadTimeout));
-    if (!replies.ok()) return replies.error();
-    const std::vector<Reply>& parts = replies->front().elements;
-    if (parts.size() != 2) {
-      return ClientError("read", ErrorKind::kUnknownOutcome, "apex.protocol",
-                         "SCAN answered without a cursor");
-    }
-    cursor = parts[0].text;
-    std::vector<std::string> keys;
-    for (const Reply& key : parts[1].elements) keys.push_back(key.text);
-    Result<std::vector<StoredRow>> rows = ReadKeys(*mapping, **plan, keys);
+  ScanPass pass;
+  while (!pass.over) {
+    const auto keys = client_->Scan("read", pattern, pass, Deadline::After(kReadTimeout));
+    if (!keys.ok()) return keys.error();
+    Result<std::vector<StoredRow>> rows = ReadKeys(*mapping, **plan, *keys);
     if (!rows.ok()) return rows.error();
     if (Status status = page(*std::move(rows)); !status.ok()) return status;
-  } while (cursor != "0");
+  }
   return {};
 }
 
@@ -141,18 +130,28 @@ Result<std::vector<StoredRow>> RedisReader::ReadKeys(const TableMapping& mapping
                                                      const std::vector<std::string>& keys) {
   std::vector<StoredRow> rows;
   if (keys.empty()) return rows;
-  // MGET answers nil where a key holds something else than a string; GET would be an error.
+  // MGET answers nil where a key holds something else than a string; GET would be an error. One for
+  // all keys, or where keys have slots one for each.
   Commands get;
-  get.Begin(1 + keys.size());
-  get.Argument("MGET");
-  for (const std::string& key : keys) get.Argument(key);
-  auto replies = connection_.Run("read", get, Deadline::After(kReadTimeout));
+  if (client_->has_slots()) {
+    for (const std::string& key : keys) get.Add({"MGET", key}, 1);
+  } else {
+    get.Begin(1 + keys.size(), 1);
+    get.Argument("MGET");
+    for (const std::string& key : keys) get.Argument(key);
+  }
+  const auto replies = client_->Run("read", get, Deadline::After(kReadTimeout));
   if (!replies.ok()) return replies.error();
-  const std::vector<Reply>& values = replies->front().elements;
-  for (size_t i = 0; i < keys.size() && i < values.size(); ++i) {
-    if (values[i].type != Reply::Type::kText) continue;
-    if (auto row = DescribeEntry(mapping, plan, keys[i], values[i].text))
-      rows.push_back(*std::move(row));
+  auto key = keys.begin();
+  for (const Reply& reply : *replies) {
+    for (const Reply& value : reply.elements) {
+      if (key == keys.end()) break;
+      if (value.type == Reply::Type::kText) {
+        if (auto row = DescribeEntry(mapping, plan, *key, value.text))
+          rows.push_back(*std::move(row));
+      }
+      ++key;
+    }
   }
   return rows;
 }

@@ -12,8 +12,8 @@
 
 #include "core/stored_row.h"
 #include "stores/redis/cache_plan.h"
-#include "stores/redis/connection.h"
-#include "stores/redis/redis_store.h"
+#include "stores/redis/client.h"
+#include "stores/redis/target.h"
 
 namespace apex::redis {
 
@@ -36,15 +36,15 @@ class RedisReader : public StoreReader {
                                            std::span<const StoredRow> rows) override;
 
  private:
-  RedisReader(RedisOptions options, Target target)
-      : options_(std::move(options)), connection_(std::move(target), {}) {}
+  RedisReader(RedisOptions options, const Target& target)
+      : options_(std::move(options)), client_(Client::Make(target, {})) {}
 
   Result<const CachePlan*> PlanOf(const MappingPtr& mapping);
   Result<std::vector<StoredRow>> ReadKeys(const TableMapping& mapping, const CachePlan& plan,
                                           const std::vector<std::string>& keys);
 
   RedisOptions options_;
-  Connection connection_;
+  std::unique_ptr<Client> client_;
   std::unordered_map<const TableMapping*, CachePlan> plans_;
 };
 

@@ -3,27 +3,25 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 
-#include "core/uri.h"
 #include "stores/redis/error.h"
 #include "stores/redis/glob.h"
 #include "stores/redis/lease.h"
+#include "stores/redis/slots.h"
 #include "stores/redis/tags.h"
 
 namespace apex::redis {
 namespace {
 
-constexpr uint16_t kDefaultPort = 6379;
 constexpr size_t kKeysPerUnlink = 100;
 /// Keys of a tag that Redis deletes in one call: it serves nobody else meanwhile.
 constexpr int64_t kKeysPerTagCall = 1000;
 /// A subscriber that was away for longer than this many events begins anew.
 constexpr const char* kStreamEventsMax = "10000";
-/// Keys Redis looks at in one SCAN call: it serves nobody else meanwhile, about a quarter of a
-/// millisecond.
-constexpr const char* kScanCount = "1000";
+/// Which argument is the key: of UNLINK key, and of EVALSHA digest 1 key.
+constexpr size_t kFirstKey = 1;
+constexpr size_t kScriptKey = 3;
 /// Mappings are few; the bound only keeps a table altered all day long from holding every version
 /// of its mapping.
 constexpr size_t kPlansMax = 1000;
@@ -41,10 +39,12 @@ StoreError BadImage(const RowId& row, const TableMapping& mapping) {
       fmt::format("the image of row {} of {} is no JSON object", row.key, mapping.table));
 }
 
-void AppendUnlinks(const std::vector<std::string>& keys, Commands& commands) {
+/// Where keys have slots, few share one.
+void AppendUnlinks(const std::vector<std::string>& keys, bool have_slots, Commands& commands) {
+  const size_t keys_per_unlink = have_slots ? 1 : kKeysPerUnlink;
   for (size_t i = 0; i < keys.size(); ++i) {
-    if (i % kKeysPerUnlink == 0) {
-      commands.Begin(1 + std::min(kKeysPerUnlink, keys.size() - i));
+    if (i % keys_per_unlink == 0) {
+      commands.Begin(1 + std::min(keys_per_unlink, keys.size() - i), kFirstKey);
       commands.Argument("UNLINK");
     }
     commands.Argument(keys[i]);
@@ -53,14 +53,17 @@ void AppendUnlinks(const std::vector<std::string>& keys, Commands& commands) {
 
 /// Each key with its lease, so that nobody fills it with what was read before. The lease comes
 /// first: were the two ever parted, a fill in between would find none.
-void AppendInvalidations(const std::vector<std::string>& keys, Commands& commands) {
+/// In a cluster each goes by itself: a server that is giving their slot away would not serve both
+/// at once while one of them is not there.
+void AppendInvalidations(const std::vector<std::string>& keys, bool have_slots,
+                         Commands& commands) {
   std::vector<std::string> pairs;
   pairs.reserve(2 * keys.size());
   for (const std::string& key : keys) {
     pairs.push_back(LeaseKey(key));
     pairs.push_back(key);
   }
-  AppendUnlinks(pairs, commands);
+  AppendUnlinks(pairs, have_slots, commands);
 }
 
 void AddOnce(std::string key, std::vector<std::string>& keys) {
@@ -83,22 +86,6 @@ Status ForEachImage(const RowWrite& row, Image& image, Visit visit) {
 
 }  // namespace
 
-std::optional<Target> ParseTarget(const RedisOptions& options) {
-  const auto uri = ParseUri(options.uri);
-  if (!uri || uri->scheme != "redis") return std::nullopt;
-  Target target{
-      .host = uri->host,
-      .port = uri->port.value_or(kDefaultPort),
-      .user = uri->user.value_or(""),
-      .password = options.password.empty() ? uri->password.value_or("") : options.password};
-  if (uri->path.size() > 1) {
-    const char* const end = uri->path.data() + uri->path.size();
-    const auto [at, error] = std::from_chars(uri->path.data() + 1, end, target.database);
-    if (error != std::errc() || at != end || target.database < 0) return std::nullopt;
-  }
-  return target;
-}
-
 struct RedisStore::Work {
   Invalidations invalidations;
   Commands scripts;
@@ -107,26 +94,21 @@ struct RedisStore::Work {
 };
 
 Result<std::unique_ptr<RedisStore>> RedisStore::Create(RedisOptions options) {
-  const auto refuse = [](const char* why) {
-    return ClientError("configure", ErrorKind::kPermanent, "apex.config", why);
-  };
-  if (options.uri.starts_with("rediss:")) {
-    return refuse(
-        "rediss:// needs TLS, which the Redis client of this build does not have; use redis://");
+  const std::optional<Target> target = ParseTarget(options);
+  if (!target) {
+    return ClientError("configure", ErrorKind::kPermanent, "apex.config",
+                       fmt::format("the uri is not of the form {}", kUriForms));
   }
-  std::optional<Target> target = ParseTarget(options);
-  if (!target)
-    return refuse("the uri is not of the form redis://[user[:password]@]host[:port][/database]");
-  return std::unique_ptr<RedisStore>(new RedisStore(std::move(options), std::move(*target)));
+  return std::unique_ptr<RedisStore>(new RedisStore(std::move(options), *target));
 }
 
-RedisStore::RedisStore(RedisOptions options, Target target)
+RedisStore::RedisStore(RedisOptions options, const Target& target)
     : options_(std::move(options)),
-      connection_(std::move(target), {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua,
-                                      kUnlinkIfTextLua, kInvalidateTagLua}) {}
+      client_(Client::Make(target, {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua,
+                                    kUnlinkIfTextLua, kInvalidateTagLua})) {}
 
 Status RedisStore::Ping(Deadline deadline) {
-  const auto pong = connection_.Run("ping", {{"PING"}}, deadline);
+  const auto pong = client_->Run("ping", {{"PING"}}, deadline);
   return pong.ok() ? Status() : Status(pong.error());
 }
 
@@ -134,15 +116,16 @@ Status RedisStore::Ping(Deadline deadline) {
 // first row does.
 Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappings,
                            Deadline deadline) {
-  connection_.Claim(fence);
+  client_->Claim(fence);
   if (Status planned = Plan(mappings); !planned.ok()) return planned;
   // What another leader wrote meanwhile may lie behind an old cursor.
   if (std::exchange(epoch_, fence.epoch) != fence.epoch) passes_.clear();
   const std::string probe = options_.key_prefix + "_apex_probe";
-  Commands commands{{"PING"}, {"UNLINK", probe}};
+  Commands commands{{"PING"}};
+  commands.Add({"UNLINK", probe}, kFirstKey);
   // Something else under its name would refuse every event.
-  if (!options_.stream.empty()) commands.Add({"XLEN", options_.stream});
-  const auto replies = connection_.Run("prepare", commands, deadline);
+  if (!options_.stream.empty()) commands.Add({"XLEN", options_.stream}, kFirstKey);
+  const auto replies = client_->Run("prepare", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
@@ -150,18 +133,17 @@ Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
 Status RedisStore::Examine(std::span<const MappingPtr> mappings, Deadline deadline) {
   if (Status planned = Plan(mappings); !planned.ok()) return planned;
   const std::string probe = options_.key_prefix + "_apex_probe";
-  const auto replies = connection_.Run("ping",
-                                       {{"PING"},
-                                        {"UNLINK", probe},
-                                        {"CLIENT", "SETNAME", "apex:doctor"},
-                                        {"CLIENT", "LIST", "TYPE", "normal"},
-                                        {"CLIENT", "KILL", "ID", "9223372036854775807"}},
-                                       deadline);
+  Commands commands{{"PING"},
+                    {"CLIENT", "SETNAME", "apex:doctor"},
+                    {"CLIENT", "LIST", "TYPE", "normal"},
+                    {"CLIENT", "KILL", "ID", "9223372036854775807"}};
+  commands.Add({"UNLINK", probe}, kFirstKey);
+  const auto replies = client_->Run("ping", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
 Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
-  connection_.Claim(fence);
+  client_->Claim(fence);
   std::vector<std::string> entries;
   std::vector<std::string> tags;
   for (const RowWrite& row : rows) {
@@ -187,15 +169,15 @@ Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Dea
   }
   if (!entries.empty()) {
     Commands commands;
-    AppendInvalidations(entries, commands);
-    if (auto replies = connection_.Run("evict", commands, deadline); !replies.ok())
+    AppendInvalidations(entries, client_->has_slots(), commands);
+    if (auto replies = client_->Run("evict", commands, deadline); !replies.ok())
       return replies.error();
   }
   return InvalidateTags("evict", std::move(tags), deadline);
 }
 
 Status RedisStore::Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
-  connection_.Claim(fence);
+  client_->Claim(fence);
   Work work;
   for (const RowWrite& row : rows) {
     if (Status gathered = GatherWrite(row, work); !gathered.ok()) return gathered;
@@ -204,7 +186,7 @@ Status RedisStore::Write(const Fence& fence, std::span<const RowWrite> rows, Dea
 }
 
 Status RedisStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) {
-  connection_.Claim(fence);
+  client_->Claim(fence);
   Work work;
   for (const RowUndo& row : rows) {
     if (Status gathered = GatherUndo(row, work); !gathered.ok()) return gathered;
@@ -216,6 +198,14 @@ Status RedisStore::Plan(std::span<const MappingPtr> mappings) {
   for (const MappingPtr& mapping : mappings) {
     if (!mapping->cache) continue;
     if (auto plan = PlanOf(mapping); !plan.ok()) return plan.error();
+    const bool in_one_slot = SlotOf(TagKey(options_.key_prefix, mapping->table)) ==
+                             SlotOf(JournalKey(options_.key_prefix));
+    if (!mapping->cache->tags.empty() && client_->has_slots() && !in_one_slot) {
+      return ClientError("configure", ErrorKind::kPermanent, kBadMapping,
+                         fmt::format("table {}: tags on Redis Cluster need a redis.key_prefix with "
+                                     "a hash tag, such as {{app}}:",
+                                     mapping->table));
+    }
   }
   return {};
 }
@@ -231,9 +221,9 @@ Result<const CachePlan*> RedisStore::PlanOf(const MappingPtr& mapping) {
 
 void RedisStore::Invoke(Script script, std::string_view key,
                         std::initializer_list<std::string_view> arguments, Commands& out) const {
-  out.Begin(4 + arguments.size());
+  out.Begin(4 + arguments.size(), kScriptKey);
   for (const std::string_view each :
-       {std::string_view("EVALSHA"), std::string_view(connection_.ScriptDigest(script)),
+       {std::string_view("EVALSHA"), std::string_view(client_->ScriptDigest(script)),
         std::string_view("1"), key}) {
     out.Argument(each);
   }
@@ -337,7 +327,8 @@ void RedisStore::GatherEvents(const TableMapping& mapping, const RowId& row, boo
 /// Kept before it is told: who hears of it finds it there.
 void RedisStore::Announce(const std::string& message, Commands& events) const {
   if (!options_.stream.empty())
-    events.Add({"XADD", options_.stream, "MAXLEN", "~", kStreamEventsMax, "*", "event", message});
+    events.Add({"XADD", options_.stream, "MAXLEN", "~", kStreamEventsMax, "*", "event", message},
+               kFirstKey);
   events.Add({"PUBLISH", options_.channel, message});
 }
 
@@ -346,10 +337,10 @@ Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadlin
   // removed.
   work.invalidations.Unite();
   Commands commands;
-  AppendInvalidations(work.invalidations.keys, commands);
+  AppendInvalidations(work.invalidations.keys, client_->has_slots(), commands);
   commands.Append(work.scripts);
   if (!commands.empty()) {
-    if (auto replies = connection_.Run(operation, commands, deadline); !replies.ok())
+    if (auto replies = client_->Run(operation, commands, deadline); !replies.ok())
       return replies.error();
   }
   if (Status unlinked = InvalidateTags(operation, std::move(work.invalidations.tags), deadline);
@@ -359,7 +350,7 @@ Status RedisStore::Carry(std::string_view operation, Work work, Deadline deadlin
       !unlinked.ok())
     return unlinked;
   if (work.events.empty()) return {};
-  auto published = connection_.Run(operation, work.events, deadline);
+  auto published = client_->Run(operation, work.events, deadline);
   return published.ok() ? Status() : Status(published.error());
 }
 
@@ -372,10 +363,11 @@ Status RedisStore::InvalidateTags(std::string_view operation, std::vector<std::s
   while (!tags.empty()) {
     Commands commands;
     for (const std::string& tag : tags) {
-      commands.Add({"EVALSHA", connection_.ScriptDigest(kInvalidateTag), "2",
-                    TagKey(options_.key_prefix, tag), journal, tag, most});
+      commands.Add({"EVALSHA", client_->ScriptDigest(kInvalidateTag), "2",
+                    TagKey(options_.key_prefix, tag), journal, tag, most},
+                   kScriptKey);
     }
-    auto replies = connection_.Run(operation, commands, deadline);
+    auto replies = client_->Run(operation, commands, deadline);
     if (!replies.ok()) return replies.error();
     std::vector<std::string> unfinished;
     for (size_t i = 0; i < tags.size(); ++i) {
@@ -390,52 +382,39 @@ Status RedisStore::UnlinkMatches(std::string_view operation,
                                  const std::vector<std::string>& patterns, Deadline deadline) {
   if (patterns.empty()) return {};
   const PatternSet set(patterns);
-  std::string cursor = patterns == interrupted_.patterns ? interrupted_.cursor : "0";
+  ScanPass pass = patterns == interrupted_.patterns ? interrupted_.pass : ScanPass();
   interrupted_ = {};
-  do {
-    Result<std::string> next = UnlinkPage(operation, set, cursor, deadline);
-    if (!next.ok()) {
+  while (!pass.over) {
+    const ScanPass reached = pass;
+    Status unlinked = UnlinkPage(operation, set, pass, deadline);
+    if (!unlinked.ok()) {
       // Only after a timeout: another failure may mean another server, where the cursor says
       // nothing.
-      if (next.error().native_code == kTimeout) interrupted_ = {patterns, cursor};
-      return next.error();
+      if (unlinked.error().native_code == kTimeout) interrupted_ = {patterns, reached};
+      return unlinked;
     }
-    cursor = *std::move(next);
-  } while (cursor != "0");
+  }
   return {};
 }
 
-Result<std::string> RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
-                                           const std::string& cursor, Deadline deadline) {
-  Result<ScannedPage> page = ScanPage(operation, patterns, cursor, deadline);
-  if (!page.ok()) return page.error();
+Status RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
+                              ScanPass& pass, Deadline deadline) {
+  const auto keys = NextMatches(operation, patterns, pass, deadline);
+  if (!keys.ok()) return keys.error();
+  if (keys->empty()) return {};
   Commands unlinks;
-  AppendUnlinks(page->keys, unlinks);
-  if (!unlinks.empty()) {
-    if (auto unlinked = connection_.Run(operation, unlinks, deadline); !unlinked.ok()) {
-      return unlinked.error();
-    }
-  }
-  return std::move(page->cursor);
+  AppendUnlinks(*keys, client_->has_slots(), unlinks);
+  const auto unlinked = client_->Run(operation, unlinks, deadline);
+  return unlinked.ok() ? Status() : Status(unlinked.error());
 }
 
-Result<RedisStore::ScannedPage> RedisStore::ScanPage(std::string_view operation,
-                                                     const PatternSet& patterns,
-                                                     const std::string& cursor, Deadline deadline) {
-  const std::string match = patterns.ScanPattern();
-  const Commands scan{{"SCAN", cursor, "MATCH", match, "COUNT", kScanCount}};
-  auto page = connection_.Run(operation, scan, deadline);
-  if (!page.ok()) return page.error();
-  const std::vector<Reply>& parts = page->front().elements;
-  if (parts.size() != 2) {
-    return ClientError(operation, ErrorKind::kUnknownOutcome, "apex.protocol",
-                       "SCAN answered without a cursor");
-  }
-  ScannedPage matches{parts[0].text, {}};
-  for (const Reply& key : parts[1].elements) {
-    if (patterns.Matches(key.text)) matches.keys.push_back(key.text);
-  }
-  return matches;
+Result<std::vector<std::string>> RedisStore::NextMatches(std::string_view operation,
+                                                         const PatternSet& patterns, ScanPass& pass,
+                                                         Deadline deadline) {
+  auto keys = client_->Scan(operation, patterns.ScanPattern(), pass, deadline);
+  if (keys.ok())
+    std::erase_if(*keys, [&](const std::string& key) { return !patterns.Matches(key); });
+  return keys;
 }
 
 }  // namespace apex::redis

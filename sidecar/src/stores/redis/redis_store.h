@@ -17,23 +17,13 @@
 
 #include "core/target_store.h"
 #include "stores/redis/cache_plan.h"
-#include "stores/redis/connection.h"
+#include "stores/redis/client.h"
 #include "stores/redis/glob.h"
 #include "stores/redis/image.h"
 #include "stores/redis/scripts.h"
+#include "stores/redis/target.h"
 
 namespace apex::redis {
-
-struct RedisOptions {
-  std::string uri;         ///< redis://[user[:password]@]host[:port][/database]
-  std::string password;    ///< Where the uri has none.
-  std::string key_prefix;  ///< Before every key and pattern, not before the channel.
-  std::string channel = "cache_invalidation";
-  std::string stream = {};  ///< Where events are kept, too; empty: nowhere.
-};
-
-/// nullopt: the uri cannot be read.
-std::optional<Target> ParseTarget(const RedisOptions& options);
 
 class RedisStore : public CacheStore {
  public:
@@ -59,7 +49,7 @@ class RedisStore : public CacheStore {
   /// What one call has gathered for Redis before anything is sent.
   struct Work;
 
-  RedisStore(RedisOptions options, Target target);
+  RedisStore(RedisOptions options, const Target& target);
 
   /// Compiles every mapping's plan.
   Status Plan(std::span<const MappingPtr> mappings);
@@ -79,19 +69,15 @@ class RedisStore : public CacheStore {
   /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,
                        Deadline deadline);
-  struct ScannedPage {
-    std::string cursor;  ///< Of the next one.
-    std::vector<std::string> keys;
-  };
-  /// The keys that match.
-  Result<ScannedPage> ScanPage(std::string_view operation, const PatternSet& patterns,
-                               const std::string& cursor, Deadline deadline);
-  /// Returns the cursor of the next page.
-  Result<std::string> UnlinkPage(std::string_view operation, const PatternSet& patterns,
-                                 const std::string& cursor, Deadline deadline);
+  /// The keys that match on the next page of a pass.
+  Result<std::vector<std::string>> NextMatches(std::string_view operation,
+                                               const PatternSet& patterns, ScanPass& pass,
+                                               Deadline deadline);
+  Status UnlinkPage(std::string_view operation, const PatternSet& patterns, ScanPass& pass,
+                    Deadline deadline);
 
   RedisOptions options_;
-  Connection connection_;
+  std::unique_ptr<Client> client_;
   Image image_;  ///< The one that is being read.
   /// By the mapping's address; the plan keeps it alive.
   std::unordered_map<const TableMapping*, CachePlan> plans_;
@@ -104,14 +90,14 @@ class RedisStore : public CacheStore {
   Status RemoveKeys(std::string_view operation, const TableKeys& table, int64_t seq,
                     const std::vector<std::string>& keys, Deadline deadline);
 
-  struct ScanPass {
+  struct Interrupted {
     std::vector<std::string> patterns;
-    std::string cursor;
+    ScanPass pass;
   };
-  ScanPass interrupted_;
+  Interrupted interrupted_;
   using PassName = std::tuple<std::string_view, uint32_t, int64_t>;
-  std::map<PassName, std::string> passes_;  ///< Cursors of truncations that are under way.
-  int64_t epoch_ = 0;                       ///< Whose they are.
+  std::map<PassName, ScanPass> passes_;  ///< Of truncations that are under way.
+  int64_t epoch_ = 0;                    ///< Whose they are.
 };
 
 }  // namespace apex::redis

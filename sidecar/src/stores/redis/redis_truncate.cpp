@@ -12,13 +12,15 @@
 namespace apex::redis {
 namespace {
 
+/// Which argument of UNLINK is the key.
+constexpr size_t kFirstKey = 1;
 /// Pages of one call of Truncate: others have their turn in between.
 constexpr int kPagesMax = 200;
 
 }  // namespace
 
 Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, Deadline deadline) {
-  connection_.Claim(fence);
+  client_->Claim(fence);
   if (!truncation.mapping->cache) return true;
   Result<const CachePlan*> plan = PlanOf(truncation.mapping);
   if (!plan.ok()) return plan.error();
@@ -27,7 +29,10 @@ Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, 
   if (!passed.ok() || !*passed) return passed;
 
   Commands last;
-  for (const std::string& key : table.keys) last.Add({"UNLINK", LeaseKey(key), key});
+  for (const std::string& key : table.keys) {
+    last.Add({"UNLINK", LeaseKey(key)}, kFirstKey);
+    last.Add({"UNLINK", key}, kFirstKey);
+  }
   const std::string time = EventTime(std::chrono::duration_cast<std::chrono::microseconds>(
                                          std::chrono::system_clock::now().time_since_epoch())
                                          .count());
@@ -35,7 +40,7 @@ Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, 
     Announce(EventMessage(truncation.row, event + "_truncated", time), last);
   }
   if (last.empty()) return true;
-  if (auto replies = connection_.Run("truncate", last, deadline); !replies.ok())
+  if (auto replies = client_->Run("truncate", last, deadline); !replies.ok())
     return replies.error();
   return true;
 }
@@ -62,22 +67,21 @@ Result<bool> RedisStore::PassOver(std::string_view operation, const TableKeys& t
   if (patterns.empty()) return true;
   const PatternSet set(std::move(patterns));
   const PassName name{operation, truncation.row.relation, truncation.seq};
-  std::string cursor = "0";
-  if (auto interrupted = passes_.extract(name)) cursor = std::move(interrupted.mapped());
+  ScanPass pass;
+  if (auto interrupted = passes_.extract(name)) pass = std::move(interrupted.mapped());
   for (int page = 0; page < pages_max; ++page) {
-    Result<ScannedPage> found = ScanPage(operation, set, cursor, deadline);
-    Status removed = found.ok()
-                         ? RemoveKeys(operation, table, truncation.seq, found->keys, deadline)
-                         : Status(found.error());
+    const ScanPass reached = pass;
+    const auto found = NextMatches(operation, set, pass, deadline);
+    Status removed = found.ok() ? RemoveKeys(operation, table, truncation.seq, *found, deadline)
+                                : Status(found.error());
     if (!removed.ok()) {
       // After another failure it may be another server, where the cursor says nothing.
-      if (removed.error().native_code == kTimeout) passes_[name] = cursor;
+      if (removed.error().native_code == kTimeout) passes_[name] = reached;
       return removed.error();
     }
-    cursor = std::move(found->cursor);
-    if (cursor == "0") return true;
+    if (pass.over) return true;
   }
-  passes_[name] = cursor;
+  passes_[name] = pass;
   return false;
 }
 
@@ -89,11 +93,11 @@ Status RedisStore::RemoveKeys(std::string_view operation, const TableKeys& table
     if (table.versioned && GlobMatch(table.entries, key)) {
       Invoke(kUnlinkIfText, key, {version}, commands);
     } else {
-      commands.Add({"UNLINK", key});
+      commands.Add({"UNLINK", key}, kFirstKey);
     }
   }
   if (commands.empty()) return {};
-  auto replies = connection_.Run(operation, commands, deadline);
+  auto replies = client_->Run(operation, commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
 
