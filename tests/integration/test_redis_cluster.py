@@ -64,9 +64,11 @@ class Cached:
 @pytest.fixture
 def cluster(tmp_path: pathlib.Path) -> Iterator[RedisCluster]:
     it = RedisCluster(tmp_path / "cluster")
-    it.start()
-    yield it
-    it.stop()
+    try:
+        it.start()
+        yield it
+    finally:
+        it.stop()
 
 
 @pytest.fixture
@@ -182,8 +184,8 @@ def test_a_lost_leader_has_no_connection_to_any_server_of_the_cluster(cached: Ca
 
 def test_the_sidecar_follows_the_primary_that_sentinels_choose(quiet_world: World, tmp_path: pathlib.Path) -> None:
     group = SentinelGroup(tmp_path / "group")
-    group.start()
     try:
+        group.start()
         cached = Cached(quiet_world, group.uri, group.primary.client())
         assert cached.differences() == []
         cached.change("!")
