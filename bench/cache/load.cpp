@@ -76,7 +76,8 @@ int ReadAtAPace(const std::string& kind, int port, const std::string& what, doub
         } else {
           good = AskHttp(static_cast<uint16_t>(port), one);
         }
-        if (good) times[static_cast<size_t>(thread)].push_back(Milliseconds(Clock::now() - due).count());
+        if (good)
+          times[static_cast<size_t>(thread)].push_back(Milliseconds(Clock::now() - due).count());
       }
     });
   }
@@ -85,7 +86,8 @@ int ReadAtAPace(const std::string& kind, int port, const std::string& what, doub
   for (const auto& each : times) all.insert(all.end(), each.begin(), each.end());
   std::sort(all.begin(), all.end());
   const auto at = [&](double share) {
-    return all.empty() ? 0.0 : all[static_cast<size_t>(share * static_cast<double>(all.size() - 1))];
+    return all.empty() ? 0.0
+                       : all[static_cast<size_t>(share * static_cast<double>(all.size() - 1))];
   };
   std::printf("%.3f %.3f %zu\n", at(0.5), at(0.99), all.size());
   return 0;
@@ -110,7 +112,8 @@ int Scan(int port) {
 int main(int argc, char** argv) {
   if (argc == 3 && std::string(argv[1]) == "scan") return Scan(std::atoi(argv[2]));
   if (argc == 6)
-    return ReadAtAPace(argv[1], std::atoi(argv[2]), argv[3], std::atof(argv[4]), std::atof(argv[5]));
+    return ReadAtAPace(argv[1], std::atoi(argv[2]), argv[3], std::atof(argv[4]),
+                       std::atof(argv[5]));
   std::fprintf(stderr, "usage: load http|redis PORT WHAT RATE SECONDS, load scan PORT\n");
   return 2;
 }

@@ -155,8 +155,8 @@ class Cache {
     const std::string text = Text(*looked->element[1]);
     if (Text(*looked->element[0]) == "value") return text;
     auto [value, tags] = load();
-    std::vector<std::string> fill{"EVAL", kFillTagged, std::to_string(3 + tags.size()), key, lease,
-                                  journal};
+    std::vector<std::string> fill{"EVAL", kFillTagged, std::to_string(3 + tags.size()),
+                                  key,    lease,       journal};
     for (const std::string& tag : tags) fill.push_back(prefix_ + "_apex:tag:" + tag);
     fill.insert(fill.end(), {text, value, std::to_string(to_live.count())});
     fill.insert(fill.end(), tags.begin(), tags.end());
@@ -187,8 +187,8 @@ class Cache {
       parts.push_back(part.data());
       lengths.push_back(part.size());
     }
-    Reply reply(static_cast<redisReply*>(redisCommandArgv(
-        redis_, static_cast<int>(parts.size()), parts.data(), lengths.data())));
+    Reply reply(static_cast<redisReply*>(
+        redisCommandArgv(redis_, static_cast<int>(parts.size()), parts.data(), lengths.data())));
     if (!reply) throw std::runtime_error(redis_->errstr);
     if (reply->type == REDIS_REPLY_ERROR) throw std::runtime_error(Text(*reply));
     return reply;

@@ -11,7 +11,7 @@ int main(int argc, char** argv) {
   }
   const int port = std::stoi(argv[2]);
   const std::unique_ptr<redisContext, void (*)(redisContext*)> redis(redisConnect(argv[1], port),
-                                                                    redisFree);
+                                                                     redisFree);
   apex_cache::LocalCache local(argv[1], port, argv[3]);
   for (std::string id; std::getline(std::cin, id);) {
     bool loaded = false;

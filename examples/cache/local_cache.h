@@ -77,8 +77,8 @@ class LocalCache {
   static std::string IdIn(const std::string& event) {
     const std::string start = R"({"document_id":")";
     const size_t end = event.find('"', start.size());
-    const bool plain = event.rfind(start, 0) == 0 && end != std::string::npos &&
-                       event.find('\\') > end;
+    const bool plain =
+        event.rfind(start, 0) == 0 && end != std::string::npos && event.find('\\') > end;
     return plain ? event.substr(start.size(), end - start.size()) : std::string();
   }
 

@@ -113,7 +113,7 @@ class SimPostgres {
   int64_t next_image_ = 1;
 
   std::map<int64_t, ChangePtr> pending_;
-  std::map<int64_t, ChangePtr> batch_;    ///< Of the open batch.
+  std::map<int64_t, ChangePtr> batch_;  ///< Of the open batch.
   bool batch_open_ = false;
   int64_t settled_ = 0;
   int64_t handed_out_ = 0;

@@ -80,7 +80,7 @@ class Replica {
   Traffic traffic_;
   std::map<Store, SimClient> clients_;
   std::map<std::pair<Store, uint64_t>, Time> sent_at_;  ///< Of the last write of each batch.
-  std::deque<Transaction> ledger_;            ///< The first one is under way.
+  std::deque<Transaction> ledger_;                      ///< The first one is under way.
   std::vector<std::function<void()>> inbox_;  ///< What a paused process hears when it wakes.
   bool gone_ = false;
   bool paused_ = false;

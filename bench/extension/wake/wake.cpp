@@ -2,12 +2,12 @@
 //
 //   wake DSN WRITERS COMMITS_PER_SECOND SECONDS        0 commits a second: as many as go
 //
-// Writers insert single rows into the attached and empty table `pulse`, each in a session of its own and at
-// times fixed beforehand: a commit that took long does not thin out those behind it. One listener
-// does what the sidecar does: arm, look, sleep until the notification, look. A writer's rows are
-// numbered, so a look finds out by the highest number of each writer which commits it was the first
-// to see. A commit's latency runs from its acknowledgement to the beginning of that look, and is 0
-// when the look was faster than the acknowledgement. Prints one line of JSON.
+// Writers insert single rows into the attached and empty table `pulse`, each in a session of its
+// own and at times fixed beforehand: a commit that took long does not thin out those behind it. One
+// listener does what the sidecar does: arm, look, sleep until the notification, look. A writer's
+// rows are numbered, so a look finds out by the highest number of each writer which commits it was
+// the first to see. A commit's latency runs from its acknowledgement to the beginning of that look,
+// and is 0 when the look was faster than the acknowledgement. Prints one line of JSON.
 #include <libpq-fe.h>
 #include <poll.h>
 
@@ -48,7 +48,9 @@ class Session {
   }
 
   Result Run(const char* sql) { return Checked(PQexec(connection_.get(), sql)); }
-  void Prepare(const char* sql) { Checked(PQprepare(connection_.get(), kStatement, sql, 0, nullptr)); }
+  void Prepare(const char* sql) {
+    Checked(PQprepare(connection_.get(), kStatement, sql, 0, nullptr));
+  }
   Result RunPrepared(const std::vector<const char*>& values) {
     return Checked(PQexecPrepared(connection_.get(), kStatement, static_cast<int>(values.size()),
                                   values.data(), nullptr, nullptr, 0));
@@ -189,14 +191,12 @@ void Measure(Plan plan, std::chrono::duration<double> seconds) {
 
   plan.start = Clock::now() + milliseconds(500);  // All have connected by then.
   plan.end = plan.start + std::chrono::duration_cast<Clock::duration>(seconds);
-  std::vector<std::vector<Clock::time_point>> acknowledged(
-      static_cast<std::size_t>(plan.writers));
+  std::vector<std::vector<Clock::time_point>> acknowledged(static_cast<std::size_t>(plan.writers));
   std::vector<std::thread> writers;
   std::thread listening = guarded([&] { listener.Listen(ending); });
   for (int writer = 0; writer < plan.writers; ++writer) {
-    writers.push_back(guarded([&, writer] {
-      acknowledged[static_cast<std::size_t>(writer)] = Write(plan, writer);
-    }));
+    writers.push_back(guarded(
+        [&, writer] { acknowledged[static_cast<std::size_t>(writer)] = Write(plan, writer); }));
   }
   for (std::thread& writer : writers) writer.join();
   ending = true;

@@ -84,7 +84,8 @@ class Uuid7Generator {
 inline std::optional<Uuid> Uuid7Generator::Next(std::int64_t unix_ns, std::int64_t process_id) {
   constexpr std::uint64_t kStepMask = (std::uint64_t{1} << 48) - 1;
   const std::optional<std::uint64_t> random = pool_.Take(process_id);
-  if (!random) [[unlikely]] return std::nullopt;
+  if (!random) [[unlikely]]
+    return std::nullopt;
   if (process_id_ != process_id) [[unlikely]] {
     process_id_ = process_id;
     last_tick_ = 0;

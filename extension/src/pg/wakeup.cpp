@@ -178,9 +178,9 @@ WakeSlot* FindWakeSlot(Oid database) {
   return nullptr;
 }
 
-// The server's shared memory has some 100 KB that are nobody's, as contrib's pg_prewarm used to know
-// as well. What a process finds gone stays gone, since shared memory is never given back: a second
-// look would be for nothing.
+// The server's shared memory has some 100 KB that are nobody's, as contrib's pg_prewarm used to
+// know as well. What a process finds gone stays gone, since shared memory is never given back: a
+// second look would be for nothing.
 //
 // A writer comes by here in the middle of its transaction, and must not fail for want of a wake-up.
 // Whatever raises here holds AddinShmemInitLock at most, so that it can be caught without a

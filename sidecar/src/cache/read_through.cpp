@@ -56,7 +56,8 @@ std::string Quoted(const std::string& text) {
   return nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-/// `values` are canonical. As the outbox writes a key: integers as numbers, everything else as text.
+/// `values` are canonical. As the outbox writes a key: integers as numbers, everything else as
+/// text.
 std::string JsonKey(const TableMapping& mapping, const std::vector<std::string>& values) {
   std::string json = "[";
   for (size_t i = 0; i < values.size(); ++i) {
@@ -82,8 +83,7 @@ bool HoldsEveryColumn(const TableMapping& mapping, const redis::Image& image) {
   });
 }
 
-std::optional<milliseconds> ToLive(const redis::CachePlan& plan,
-                                   const redis::Lifetime& lifetime) {
+std::optional<milliseconds> ToLive(const redis::CachePlan& plan, const redis::Lifetime& lifetime) {
   if (lifetime.seconds) return milliseconds(*lifetime.seconds * 1000);
   if (plan.writes_entries()) return std::nullopt;
   return kFilledToLive;
@@ -134,7 +134,11 @@ std::optional<std::vector<std::string>> CanonicalKey(const TableMapping& mapping
 
 ReadThrough::ReadThrough(ReadThroughOptions options, redis::CacheEntries& entries,
                          postgres::RowLookup& rows, Metrics& metrics)
-    : options_(std::move(options)), entries_(entries), rows_(rows), metrics_(metrics), most_read_(kMostRead) {}
+    : options_(std::move(options)),
+      entries_(entries),
+      rows_(rows),
+      metrics_(metrics),
+      most_read_(kMostRead) {}
 
 Answer ReadThrough::Get(const std::string& entity, const std::vector<std::string>& key) {
   Answer answer = Find(entity, key);
@@ -172,7 +176,8 @@ Answer ReadThrough::Find(const std::string& entity, const std::vector<std::strin
   }
   const Asked asked{table, JsonKey(*table.mapping, *canonical), *entry};
   auto value = entries_.Get(asked.entry, ByRedis());
-  if (value.ok() && *value && IsOurs(**value)) return Found(Answer::Source::kHit, **std::move(value));
+  if (value.ok() && *value && IsOurs(**value))
+    return Found(Answer::Source::kHit, **std::move(value));
   return Join(asked);
 }
 
@@ -260,8 +265,7 @@ Answer ReadThrough::ReadRow(const Asked& asked, const std::optional<std::string>
     if (row.error().native_code.starts_with("22")) return NoSuchRow(source);
     return Unavailable(row.error());
   }
-  if (!row->error.empty())
-    return {Answer::Kind::kUnavailable, Answer::Source::kNone, row->error};
+  if (!row->error.empty()) return {Answer::Kind::kUnavailable, Answer::Source::kNone, row->error};
   if (!row->image) {
     if (lease) Remember(entries_.FillNone(asked.entry, *lease, options_.negative_ttl, ByRedis()));
     return NoSuchRow(source);

@@ -57,8 +57,8 @@ std::string QuoteIdentifier(const std::string& name) {
 }
 
 /// The rows for which a condition holds, asked with the rights of the configured role, which has to
-/// be able to read the table. Nothing can be changed by it: one statement in a transaction that only
-/// reads.
+/// be able to read the table. Nothing can be changed by it: one statement in a transaction that
+/// only reads.
 Result<Keys> SelectKeys(const config::Config& config, const TableMapping& mapping,
                         const std::string& where, size_t limit) {
   postgres::Session session({.dsn = config.postgres.dsn,
@@ -122,8 +122,8 @@ int Warm(const config::Config& config, const WarmOptions& options) {
   int64_t filled = 0;
   for (int64_t i = 0; i < expected; ++i) {
     if (options.rows_per_second) {
-      std::this_thread::sleep_until(start +
-                                    std::chrono::microseconds(1'000'000 * i / *options.rows_per_second));
+      std::this_thread::sleep_until(
+          start + std::chrono::microseconds(1'000'000 * i / *options.rows_per_second));
     }
     const http::CachedRow row = cache->Row(mapping->cache->entity, (*keys)[static_cast<size_t>(i)]);
     if (row.status == 400 || row.status == 503) {

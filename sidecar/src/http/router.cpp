@@ -67,8 +67,9 @@ std::array<unsigned char, SHA256_DIGEST_LENGTH> Digest(std::string_view text) {
 }
 
 Response Unauthorized(std::string_view what) {
-  Response response = Error(
-      401, std::string(what) + " needs the header Authorization: Bearer with the token of http.token");
+  Response response =
+      Error(401, std::string(what) +
+                     " needs the header Authorization: Bearer with the token of http.token");
   response.headers.emplace_back("WWW-Authenticate", "Bearer");
   return response;
 }
@@ -76,7 +77,8 @@ Response Unauthorized(std::string_view what) {
 /// "a/b%2Fc" as {"a", "b/c"}. nullopt: a percent sign without two digits, or an empty part.
 std::optional<std::vector<std::string>> PathParts(std::string_view path) {
   const auto digit = [](char c) {
-    const auto* const found = std::ranges::find(kHexDigits, std::tolower(static_cast<unsigned char>(c)));
+    const auto* const found =
+        std::ranges::find(kHexDigits, std::tolower(static_cast<unsigned char>(c)));
     return static_cast<int>(found - kHexDigits.begin());
   };
   std::vector<std::string> parts(1);
@@ -206,7 +208,8 @@ Response Router::ReportCachedRow(const Request& request) {
   const std::string_view raw = request.raw_path;
   auto parts = raw.starts_with(kCache) ? PathParts(raw.substr(kCache.size() + 1)) : std::nullopt;
   if (!parts || parts->size() < 2)
-    return Error(400, "the address of a row is /api/v1/cache/ENTITY/KEY, each part percent-encoded");
+    return Error(400,
+                 "the address of a row is /api/v1/cache/ENTITY/KEY, each part percent-encoded");
   const std::string entity = std::move(parts->front());
   parts->erase(parts->begin());
   CachedRow row = endpoints_.cached_row(entity, *parts);

@@ -147,8 +147,9 @@ struct Metrics::Impl {
                                  "Reads of keys that were not, since the server was started.");
   Gauge& cache_hit_rate = NewGauge(registry, "apex_cache_hit_rate",
                                    "Percent of the reads since then that found their key.");
-  Gauge& cache_evictions = NewGauge(registry, "apex_cache_evicted_keys",
-                                    "Keys evicted for lack of memory since the server was started.");
+  Gauge& cache_evictions =
+      NewGauge(registry, "apex_cache_evicted_keys",
+               "Keys evicted for lack of memory since the server was started.");
   Gauge& cache_expirations = NewGauge(registry, "apex_cache_expired_keys",
                                       "Keys that have expired since the server was started.");
 

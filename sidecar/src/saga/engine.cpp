@@ -225,8 +225,8 @@ void Engine::FormBatches() {
   FormTruncations(options_.truncations_wait ? busy : kNothing);
   while (!waiting_.empty() && static_cast<int64_t>(batches_.size()) - truncations_.running() <
                                   options_.batches_in_flight_max) {
-    std::vector<Group> groups = waiting_.Take(BatchRows(), busy, progress_.read_through_seq(),
-                                              truncations_.held());
+    std::vector<Group> groups =
+        waiting_.Take(BatchRows(), busy, progress_.read_through_seq(), truncations_.held());
     if (groups.empty()) return;
     for (const Group& group : groups) {
       group.ForEachKey([this](const RowId& key) { busy_.insert(key); });
@@ -290,8 +290,8 @@ void Engine::ReadAheadOfTheBatch() {
 
 /// Fewer rows after large ones: what does not fit is unpacked in vain.
 PieceSize Engine::NextSize() const {
-  const int64_t rows = std::clamp<int64_t>(options_.piece_bytes_max / bytes_per_change_, 1,
-                                           options_.piece_rows_max);
+  const int64_t rows =
+      std::clamp<int64_t>(options_.piece_bytes_max / bytes_per_change_, 1, options_.piece_rows_max);
   return {rows, options_.piece_bytes_max};
 }
 

@@ -69,9 +69,9 @@ struct Tick {};
 /// Start nothing new; `Engine::drained()` tells when what was in flight is done and written down.
 struct Drain {};
 
-using Event =
-    std::variant<Led, PieceArrived, AheadArrived, Woken, EvictFinished, WriteFinished, ProbeFinished,
-                 FailureRecorded, UndoFinished, FailureSettled, CheckpointFinished, Tick, Drain>;
+using Event = std::variant<Led, PieceArrived, AheadArrived, Woken, EvictFinished, WriteFinished,
+                           ProbeFinished, FailureRecorded, UndoFinished, FailureSettled,
+                           CheckpointFinished, Tick, Drain>;
 
 // ---- Actions ----
 
@@ -148,8 +148,8 @@ struct StoreRecovered {
   Store store = Store::kNeo4j;
 };
 
-using Action = std::variant<Read, ReadAhead, Arm, AwaitChange, Evict, Write, Probe, RecordFailure, Undo,
-                            SettleFailure, Checkpoint, Stop, SagasSucceeded, SagasFailed,
+using Action = std::variant<Read, ReadAhead, Arm, AwaitChange, Evict, Write, Probe, RecordFailure,
+                            Undo, SettleFailure, Checkpoint, Stop, SagasSucceeded, SagasFailed,
                             StepCompensated, StoreFailing, StoreRecovered>;
 
 }  // namespace apex::saga

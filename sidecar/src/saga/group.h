@@ -20,7 +20,7 @@ struct Saga {
   const RowId& aggregate;  ///< Of its first change, which it keeps.
   uint64_t xid = 0;
   Few<ChangePtr> changes;  ///< In seq order.
-  bool replayed = false;           ///< An earlier leader may have written it already (rule E10).
+  bool replayed = false;   ///< An earlier leader may have written it already (rule E10).
 
   int64_t first_seq() const { return changes.front()->seq; }
   int64_t last_seq() const { return changes.back()->seq; }

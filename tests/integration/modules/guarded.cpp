@@ -1,8 +1,8 @@
 // Functions that throw through the extension's Guard.
-#include "pg/guard.h"
-
 #include <stdexcept>
 #include <string>
+
+#include "pg/guard.h"
 
 extern "C" {
 #include "utils/builtins.h"

@@ -33,8 +33,8 @@ TEST(CanonicalKeyTest, GivesEveryValueOneSpelling) {
 }
 
 TEST(CanonicalKeyTest, LeavesTextAsItIs) {
-  const TableMapping pages = MappingOf({{.name = "book", .kind = ColumnKind::kText},
-                                        {.name = "number", .kind = ColumnKind::kInt}});
+  const TableMapping pages = MappingOf(
+      {{.name = "book", .kind = ColumnKind::kText}, {.name = "number", .kind = ColumnKind::kInt}});
   EXPECT_THAT(CanonicalKey(pages, {" A/*", "01"}), Optional(Texts{" A/*", "1"}));
 }
 

@@ -23,19 +23,19 @@ class RouterTest : public testing::Test {
  protected:
   Response Ask(const std::string& method, const std::string& path,
                const std::string& authorization = "") {
-    Router router(
-        token_, {.metrics = [] { return std::string("apex_leader 1\n"); },
-                 .not_ready = [this] { return not_ready_; },
-                 .status = [this] { return status_; },
-                 .retry = [this](const std::string& saga) { return Change("retry " + saga); },
-                 .discard = [this](const std::string& saga) { return Change("discard " + saga); },
-                 .cached_row =
-                     [this](const std::string& entity, const std::vector<std::string>& key) {
-                       calls_.push_back("row " + entity);
-                       calls_.insert(calls_.end(), key.begin(), key.end());
-                       return row_;
-                     },
-                 .cache = [this] { return cache_; }});
+    Router router(token_,
+                  {.metrics = [] { return std::string("apex_leader 1\n"); },
+                   .not_ready = [this] { return not_ready_; },
+                   .status = [this] { return status_; },
+                   .retry = [this](const std::string& saga) { return Change("retry " + saga); },
+                   .discard = [this](const std::string& saga) { return Change("discard " + saga); },
+                   .cached_row =
+                       [this](const std::string& entity, const std::vector<std::string>& key) {
+                         calls_.push_back("row " + entity);
+                         calls_.insert(calls_.end(), key.begin(), key.end());
+                         return row_;
+                       },
+                   .cache = [this] { return cache_; }});
     return router.Handle({.method = method,
                           .path = path,
                           .raw_path = path,
@@ -214,8 +214,9 @@ TEST_F(RouterTest, PartsOfAKeyAreDecodedOneByOne) {
   token_ = "";
   Get("/api/v1/cache/page/a%2Fb%25/%C3%a4");
   EXPECT_THAT(calls_, testing::ElementsAre("row page", "a/b%", "\xC3\xA4"));
-  for (const char* path : {"/api/v1/cache/", "/api/v1/cache/document", "/api/v1/cache/document/",
-                           "/api/v1/cache//1", "/api/v1/cache/document/%2", "/api/v1/cache/d/%zz"}) {
+  for (const char* path :
+       {"/api/v1/cache/", "/api/v1/cache/document", "/api/v1/cache/document/", "/api/v1/cache//1",
+        "/api/v1/cache/document/%2", "/api/v1/cache/d/%zz"}) {
     EXPECT_EQ(Get(path).status, 400) << path;
   }
 }

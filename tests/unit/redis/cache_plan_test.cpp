@@ -320,7 +320,8 @@ TEST(CachePlanTest, NamesTheTagsOfARowAndRefusesPatterns) {
 
 TEST(ManualInvalidationTest, IsReadWithThePrefixBeforeItsNames) {
   const auto read = ReadManualInvalidation(
-      "a[1]:", R"({"keys":["doc:7"],"patterns":["q:*"],"tags":["doc:7"],"event":"x","document_id":"7"})");
+      "a[1]:",
+      R"({"keys":["doc:7"],"patterns":["q:*"],"tags":["doc:7"],"event":"x","document_id":"7"})");
   ASSERT_TRUE(read);
   EXPECT_THAT(read->invalidations.keys, ElementsAre("a[1]:doc:7"));
   EXPECT_THAT(read->invalidations.patterns, ElementsAre("a\\[1\\]:q:*"));

@@ -43,9 +43,8 @@ Result<FoundRow> RowLookup::Find(const TableMapping& mapping, const std::string&
   Result<Rows> rows =
       session->Query("read row", kFind, {std::to_string(mapping.relation), key}, deadline);
   if (!rows.ok()) return rows.error();
-  return FoundRow{.image = rows->TextIfAny(0, 0),
-                  .error = rows->Text(0, 1),
-                  .version = rows->Int(0, 2)};
+  return FoundRow{
+      .image = rows->TextIfAny(0, 0), .error = rows->Text(0, 1), .version = rows->Int(0, 2)};
 }
 
 }  // namespace apex::postgres

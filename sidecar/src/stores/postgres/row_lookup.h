@@ -17,8 +17,8 @@
 
 namespace apex::postgres {
 
-/// A row as it is now. Not older than any version up to `version`: whatever changes it later and has
-/// a version below has not been read from the outbox yet.
+/// A row as it is now. Not older than any version up to `version`: whatever changes it later and
+/// has a version below has not been read from the outbox yet.
 struct FoundRow {
   std::optional<std::string> image;  ///< JSON object text; nullopt: there is no such row.
   std::string error;                 ///< Not empty: a value of the row has no form in an image.

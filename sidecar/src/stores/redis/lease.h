@@ -1,5 +1,5 @@
-// The name of a key's lease: what a reader takes at a miss, and what an invalidation takes away with
-// the key, so that a value read before a change is not put into the cache after it.
+// The name of a key's lease: what a reader takes at a miss, and what an invalidation takes away
+// with the key, so that a value read before a change is not put into the cache after it.
 //
 // Services that fill the cache themselves compute the same name; docs/reference/cache.md has it.
 // Pure and thread-safe.

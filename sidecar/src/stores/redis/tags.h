@@ -6,8 +6,8 @@
 // when it was last invalidated. A fill is refused when one of its tags was, since the lease was
 // taken. Whatever Redis has let go of, lease, journal or both, refuses the fill, too.
 //
-// The scripts touch keys that they learn of from the tag: with Redis Cluster all of it has to lie in
-// one slot, which a key prefix with a hash tag sees to. Pure and thread-safe.
+// The scripts touch keys that they learn of from the tag: with Redis Cluster all of it has to lie
+// in one slot, which a key prefix with a hash tag sees to. Pure and thread-safe.
 #pragma once
 
 #include <string>
@@ -22,8 +22,9 @@ inline std::string JournalKey(std::string_view prefix) {
   return std::string(prefix) + "_apex:journal";
 }
 
-/// Reads a key, and where it is missing takes its lease: KEYS[1] = key, KEYS[2] = its lease, KEYS[3]
-/// = the journal, ARGV[1] = a token nobody else has, ARGV[2] = milliseconds the lease holds. Answers
+/// Reads a key, and where it is missing takes its lease: KEYS[1] = key, KEYS[2] = its lease,
+/// KEYS[3] = the journal, ARGV[1] = a token nobody else has, ARGV[2] = milliseconds the lease
+/// holds. Answers
 /// {"value", the value} or {"lease", what to fill with}. The journal's clock follows the server's
 /// and never goes back; its name, drawn when it is made, tells it from one that was evicted.
 inline constexpr const char* kGetOrTagLeaseLua = R"(
