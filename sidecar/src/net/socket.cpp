@@ -21,7 +21,8 @@
 namespace apex::net {
 namespace {
 
-constexpr size_t kReceiveBytes = 64 << 10;
+/// On the stack, which is small in the threads of the HTTP server.
+constexpr size_t kReceiveBytes = 16 << 10;
 
 struct FreeAddressInfo {
   void operator()(addrinfo* info) const { freeaddrinfo(info); }
