@@ -126,6 +126,7 @@ def test_every_key_type_finds_its_row_by_any_spelling(world: World) -> None:
         SELECT apex.attach('users', cache => apex.cache('user', columns => ARRAY['name']));
         INSERT INTO users VALUES ('0190163d-8694-739b-aea5-966c26f8ad91', 'Ada');
     """)
+    world.wait_synced()
     assert ask(world.sidecar, "/api/v1/cache/page/a%2Fb%20%25/7").row["body"] == "x"
     assert ask(world.sidecar, "/api/v1/cache/page/a%2Fb%20%25/007").source == "HIT"
     assert ask(world.sidecar, "/api/v1/cache/user/0190163D8694739BAEA5966C26F8AD91").row["name"] == "Ada"
