@@ -1,7 +1,8 @@
 """`make check`: builds everything, runs every test, and closes with the line `N passed, N failed`.
 
-The tests run in two lanes, because two cores are assumed and because some share servers: one lane has the pure tests
-and the SQL tests on a cluster of their own, the other the tests on the four stores, one group after the other.
+The tests run in two lanes, because two cores are assumed and because some share servers: one lane has the pure tests,
+the SQL tests on a cluster of their own and a minute of chaos on stores of its own, the other the tests on the four
+stores, one group after the other.
 """
 
 import argparse
@@ -111,6 +112,7 @@ def main() -> int:
                 ("tools", groups.tools),
                 ("unit", lambda: groups.unit(_RELEASE)),
                 ("regress", groups.regress),
+                ("chaos", lambda: groups.chaos(60)),
             ]
             second: list[Group] = [("live", lambda: groups.live(_RELEASE, stack)), ("integration", groups.integration)]
             for done in [lanes.submit(report.run, first), lanes.submit(report.run, second)]:
