@@ -40,12 +40,14 @@ std::optional<std::string_view> Text(std::string_view& bytes) {
   return text;
 }
 
-/// What the statement counts: the length of `$rows`, else the one row of the statements without.
+/// What the statement counts: the length of `$batch.rows`, else the one row of the statements
+/// without.
 int64_t RowsOf(std::string_view run) {
   run.remove_prefix(2);  // The structure's header and tag.
   if (!Text(run)) return 1;
   const std::optional<uint32_t> parameters = Size(run, 0xA0, 0xD8);
-  if (parameters.value_or(0) == 0 || Text(run) != "rows") return 1;
+  if (parameters.value_or(0) == 0 || Text(run) != "batch") return 1;
+  if (Size(run, 0xA0, 0xD8).value_or(0) == 0 || Text(run) != "rows") return 1;
   return Size(run, 0x90, 0xD4).value_or(1);
 }
 

@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <future>
+#include <thread>
 
 #include "stores/neo4j/errors.h"
 #include "stores/neo4j/packstream.h"
@@ -38,6 +40,12 @@ std::string Show(const packstream::Value& value) {
     return "[" + shown + "]";
   }
   return "null";
+}
+
+std::string NoParameters() {
+  std::string parameters;
+  packstream::Writer(parameters).MapHeader(0);
+  return parameters;
 }
 
 ChangePtr MakeChange(const MappingPtr& mapping, std::string key, Operation op, int64_t seq,
@@ -89,9 +97,7 @@ class Neo4jStoreTest : public ::testing::Test {
     ASSERT_FALSE(options_.uri.empty())
         << "APEX_NEO4J_URI must name a running Neo4j, for instance bolt://127.0.0.1:7687";
     store_ = std::make_unique<Neo4jStore>(options_);
-    Uri uri = *ParseUri(options_.uri);
-    connection_ =
-        *BoltConnection::Open(uri.address, uri, {options_.user, options_.password}, Soon());
+    connection_ = Connect();
     // One test's labels and pipeline are nobody else's.
     prefix_ = fmt::format("{}{}", ::testing::UnitTest::GetInstance()->current_test_info()->name(),
                           getpid());
@@ -158,12 +164,15 @@ class Neo4jStoreTest : public ::testing::Test {
   }
 
   /// The statement's rows as text, one a line.
+  std::unique_ptr<BoltConnection> Connect() const {
+    const Uri uri = *ParseUri(options_.uri);
+    return *BoltConnection::Open(uri.address, uri, {options_.user, options_.password}, Soon());
+  }
+
   std::string Query(const std::string& cypher) {
-    std::string parameters;
-    packstream::Writer(parameters).MapHeader(0);
     const std::string filled = Filled(cypher);
     Result<Records> records =
-        connection_->Run("neo4j", Statement{filled, parameters, 0}, "query", Soon());
+        connection_->Run("neo4j", Statement{filled, NoParameters(), 0}, "query", Soon());
     if (!records.ok()) return Describe(records.error());
     std::string text;
     for (const packstream::List& row : *records)
@@ -326,6 +335,41 @@ TEST_F(Neo4jStoreTest, WritesNothingForAnEpochThatNoLongerLeads) {
   EXPECT_EQ(claim.error().native_code, kFenced);
   EXPECT_TRUE(successor.Write(Fence{prefix_, 2}, rows, Soon()).ok());
   EXPECT_EQ(Documents(), "[d, late, 11]");
+}
+
+// A successor holds the lock while its claim is not committed yet: what the old leader reads, it
+// has to read behind the lock.
+TEST_F(Neo4jStoreTest, ReadsTheEpochBehindTheLockOfASuccessorsClaim) {
+  const std::unique_ptr<BoltConnection> successor = Connect();
+  const std::string cypher = Filled(
+      "MATCH (p:_ApexPipeline {name: '@'}) SET p.epoch = 2 WITH p UNWIND range(1, 2) AS part "
+      "RETURN part");
+  const auto blocked = [this] {
+    return Query(
+        "SHOW TRANSACTIONS YIELD currentQuery, status WHERE status STARTS WITH 'Blocked' AND "
+        "currentQuery CONTAINS '_ApexPipeline' RETURN count(*)");
+  };
+  std::future<Status> late;
+  const Status claimed = successor->Stream(
+      "neo4j", Statement{cypher, NoParameters(), 0}, "claim", 1, std::chrono::seconds(60),
+      [&](const Records&) -> Status {
+        if (late.valid()) return {};
+        late = std::async(std::launch::async, [this] {
+          return store_->Write(
+              fence_,
+              std::vector<RowWrite>{Upsert(document_, R"(["d"])", 11,
+                                           R"({"id": "d", "title": "late", "author_id": 1})")},
+              Soon());
+        });
+        const Deadline deadline = Soon();
+        while (blocked() == "[0]" && !deadline.expired()) std::this_thread::yield();
+        return {};
+      });
+  ASSERT_TRUE(claimed.ok()) << Describe(claimed.error());
+  const Status status = late.get();
+  ASSERT_FALSE(status.ok());
+  EXPECT_EQ(status.error().native_code, kFenced);
+  EXPECT_EQ(Documents(), "");
 }
 
 TEST_F(Neo4jStoreTest, RefusesToWriteWhenNobodyClaimedThePipeline) {

@@ -61,7 +61,7 @@ class GraphPlanTest : public ::testing::Test {
     std::string_view bytes = statement.parameters;
     std::optional<Value> parameters = packstream::Decode(bytes);
     EXPECT_TRUE(parameters.has_value() && bytes.empty());
-    const Value* rows = parameters->Find("rows");
+    const Value* rows = parameters->Find("batch")->Find("rows");
     EXPECT_EQ(rows->As<List>()->size(), static_cast<size_t>(statement.rows));
     return *rows->As<List>();
   }

@@ -13,8 +13,8 @@ namespace {
 constexpr std::string_view kDeadlock = "Neo.TransientError.Transaction.DeadlockDetected";
 constexpr std::string_view kDivisionByZero = "Neo.ClientError.Statement.ArithmeticError";
 
-/// LockPipeline, CheckEpoch and the one statement of a row without relationships.
-constexpr int kStatements = 3;
+/// CheckFence and the one statement of a row without relationships.
+constexpr int kStatements = 2;
 
 Deadline Soon() { return Deadline::After(std::chrono::seconds(60)); }
 
@@ -77,7 +77,7 @@ Status WriteTo(const ScriptedServer& server, const std::vector<RowWrite>& rows) 
 TEST(Neo4jStoreTest, TriesADeadlockAgainOnTheSameConnection) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);
-    Refuse(peer, 2, kDeadlock);
+    Refuse(peer, 1, kDeadlock);
     Refuse(peer, 0, kDeadlock);
     Commit(peer, 1);
   });
@@ -88,7 +88,7 @@ TEST(Neo4jStoreTest, TriesADeadlockAgainOnTheSameConnection) {
 TEST(Neo4jStoreTest, GivesADeadlockUpAsTransientAfterAFewAttempts) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);
-    for (int i = 0; i < 5; ++i) Refuse(peer, 2, kDeadlock);
+    for (int i = 0; i < 5; ++i) Refuse(peer, 1, kDeadlock);
   });
   Status status = WriteTo(server, {Upsert(Authors())});
   ASSERT_FALSE(status.ok());
@@ -127,10 +127,10 @@ TEST(Neo4jStoreTest, AsksForTheLeaderAgainWhenTheOneItHadStepsDown) {
   }
 }
 
-TEST(Neo4jStoreTest, IsFencedWhenTheEpochCheckDividesByZero) {
+TEST(Neo4jStoreTest, IsFencedWhenItsFirstStatementDividesByZero) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);
-    Refuse(peer, 1, kDivisionByZero);
+    Refuse(peer, 0, kDivisionByZero);
   });
   Status status = WriteTo(server, {Upsert(Authors())});
   ASSERT_FALSE(status.ok());
@@ -141,7 +141,7 @@ TEST(Neo4jStoreTest, IsFencedWhenTheEpochCheckDividesByZero) {
 TEST(Neo4jStoreTest, IsNotFencedWhenAnotherStatementDoes) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);
-    Refuse(peer, 2, kDivisionByZero);
+    Refuse(peer, 1, kDivisionByZero);
   });
   Status status = WriteTo(server, {Upsert(Authors())});
   ASSERT_FALSE(status.ok());

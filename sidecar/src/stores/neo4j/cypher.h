@@ -69,15 +69,12 @@ std::string TruncateNodes(const std::string& label, const std::vector<std::strin
 /// The same for a join table's relationships.
 std::string TruncateEdges(const EdgeMapping& edge);
 
-/// Parameters name, position. Makes the pipeline's node and takes its write lock for the rest of
-/// the transaction.
-std::string_view LockPipeline();
-/// Parameters name, epoch, claim. Fails unless epoch and claim still lead (claim 0: whichever
-/// does, for a program that works beside the leader); it follows LockPipeline,
-/// because only what is read behind the lock is current.
-std::string_view CheckEpoch();
+/// Parameters name, position, epoch, claim. Makes the pipeline's node, takes its write lock for the
+/// rest of the transaction and fails unless epoch and claim still lead (claim 0: whichever does,
+/// for a program that works beside the leader).
+std::string_view CheckFence();
 /// Parameters name, epoch, claim. Makes them the ones that lead; fails where a newer epoch does.
-std::string_view ClaimEpoch();
+std::string_view ClaimFence();
 
 /// Constraints and indexes that the mapping's statements rely on, each safe to run twice.
 std::vector<std::string> SchemaOf(const TableMapping& mapping);

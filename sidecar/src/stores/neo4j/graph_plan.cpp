@@ -13,7 +13,7 @@ using packstream::Writer;
 using Names = std::vector<std::string>;
 
 /// Of a map with the member `rows`, before the first row.
-constexpr size_t kParametersHead = 16;
+constexpr size_t kParametersHead = 24;
 
 /// The column's place among the wanted ones, where it is added when it is new.
 size_t Want(GraphPlan& plan, const std::string& name) {
@@ -236,6 +236,8 @@ void TransactionBuilder::Finish(std::vector<Statement>& statements) {
           .cypher = *entry.second, .parameters = {}, .rows = static_cast<int64_t>(part.count)};
       statement.parameters.reserve(part.bytes.size() + kParametersHead);
       Writer out(statement.parameters);
+      out.MapHeader(1);
+      out.String("batch");
       out.MapHeader(1);
       out.String("rows");
       out.ListHeader(part.count);

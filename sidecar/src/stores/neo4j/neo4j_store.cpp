@@ -22,22 +22,19 @@ constexpr int kDeadlockPauseMaxMs = 50;
 /// forgotten together.
 constexpr size_t kPlansMax = 1024;
 
-/// Where CheckEpoch and ClaimEpoch stand among the statements of a transaction.
-constexpr size_t kGuardIndex = 1;
-
 std::string NoParameters() {
   std::string parameters;
   packstream::Writer(parameters).MapHeader(0);
   return parameters;
 }
 
-Statement LockStatement(const Fence& fence, int64_t position) {
-  return Statement{LockPipeline(), PipelineParameters(fence.pipeline, {{"position", position}}), 1};
-}
-
-Statement GuardStatement(std::string_view cypher, const Fence& fence, int64_t claim) {
+/// The first statement of a transaction that writes.
+Statement FenceStatement(const Fence& fence, int64_t claim, int64_t position) {
   return Statement{
-      cypher, PipelineParameters(fence.pipeline, {{"epoch", fence.epoch}, {"claim", claim}}), 1};
+      CheckFence(),
+      PipelineParameters(fence.pipeline,
+                         {{"epoch", fence.epoch}, {"claim", claim}, {"position", position}}),
+      1};
 }
 
 /// What a statement counted; -1 when it answered something else.
@@ -111,8 +108,9 @@ Status Neo4jStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
   if (!connection.ok()) return connection.error();
   // A transaction of ours that was given up and has not begun yet does not know this one.
   claim_ = std::uniform_int_distribution<int64_t>(1)(random_);
-  const std::vector<Statement> claim{LockStatement(fence, 0),
-                                     GuardStatement(ClaimEpoch(), fence, claim_)};
+  const std::vector<Statement> claim{
+      {ClaimFence(),
+       PipelineParameters(fence.pipeline, {{"epoch", fence.epoch}, {"claim", claim_}}), 1}};
   return ToStatus(RunFenced(claim, "claim", deadline));
 }
 
@@ -145,7 +143,7 @@ Result<bool> Neo4jStore::Truncate(const Fence& fence, const Change& truncation, 
   if (Result<BoltConnection*> connection = Connected(deadline); !connection.ok())
     return connection.error();
   const std::vector<Statement> statements{
-      LockStatement(fence, truncation.seq), GuardStatement(CheckEpoch(), fence, claim_),
+      FenceStatement(fence, claim_, truncation.seq),
       Statement{plan->truncate, TruncateParameters(truncation.seq, kTruncatedRowsMax), kUntold}};
   Result<int64_t> counted = RunFenced(statements, "truncate", deadline);
   if (!counted.ok()) return counted.error();
@@ -192,8 +190,7 @@ Status Neo4jStore::Apply(const Fence& fence, std::vector<RowTask> tasks, int64_t
       return error;
     }
   }
-  std::vector<Statement> statements{LockStatement(fence, position),
-                                    GuardStatement(CheckEpoch(), fence, claim_)};
+  std::vector<Statement> statements{FenceStatement(fence, claim_, position)};
   builder.Finish(statements);
   return ToStatus(RunFenced(statements, operation, deadline));
 }
@@ -210,7 +207,7 @@ Result<int64_t> Neo4jStore::RunFenced(std::span<const Statement> statements,
       return Counted(outcome.results.back());
     }
 
-    if (outcome.results.size() == kGuardIndex && outcome.error->native_code == kDivisionByZero) {
+    if (outcome.results.empty() && outcome.error->native_code == kDivisionByZero) {
       return MakeError(operation, ErrorKind::kPermanent, kFenced,
                        "another epoch leads this pipeline");
     }
