@@ -43,6 +43,24 @@ INSTANTIATE_TEST_SUITE_P(
         Case{"MOVED 3999 127.0.0.1:6381", kTransient},
         Case{"CROSSSLOT Keys in request don't hash to the same slot", kTransient},
         Case{"ERR max number of clients reached", kTransient},
+        Case{"DENIED Redis is running in protected mode because protected mode is enabled",
+             kTransient},
+        // As Redis 6 tells what a script met.
+        Case{"ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): "
+             "@user_script:1: @user_script: 1: -OOM command not allowed when used memory > "
+             "'maxmemory'.",
+             kTransient},
+        Case{"ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): "
+             "@user_script:1: @user_script: 1: -MISCONF Redis is configured to save RDB snapshots",
+             kTransient},
+        Case{"ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): "
+             "@user_script:7: WRONGTYPE Operation against a key holding the wrong kind of value",
+             kPermanent},
+        Case{"ERR Error running script (call to f_6b1bf486c81ceb7edf3c093f4c48582e38c0e791): "
+             "@user_script:7: user_script:7: attempt to index a nil value",
+             kPermanent},
+        Case{"ERR Error running script (call to f_6b1b): nothing that is known", kPermanent},
+        Case{"ERR Error running script (call to f_6b1b): @user_script:1", kPermanent},
         Case{"WRONGTYPE Operation against a key holding the wrong kind of value", kPermanent},
         Case{"ERR unknown command 'UNLINK', with args beginning with: 'doc:1'", kPermanent},
         Case{"ERR value is not an integer or out of range", kPermanent},
@@ -59,10 +77,22 @@ TEST(RedisErrorTest, SplitsTheReplyIntoCodeAndWords) {
   EXPECT_EQ(ReplyError("write", "OOM").message, "");
 }
 
+TEST(RedisErrorTest, TellsWhatAScriptMetAsIfTheCommandHadMetIt) {
+  const StoreError error = ReplyError("write",
+                                      "ERR Error running script (call to f_6b1b): @user_script:1: "
+                                      "@user_script: 1: -READONLY You can't write against a read "
+                                      "only replica.");
+  EXPECT_EQ(error.native_code, "READONLY");
+  EXPECT_EQ(error.message, "You can't write against a read only replica.");
+}
+
 TEST(RedisErrorTest, OpensANewConnectionWhereAnotherServerMayAnswer) {
   EXPECT_TRUE(NeedsNewConnection("READONLY You can't write against a read only replica."));
   EXPECT_TRUE(NeedsNewConnection("NOSCRIPT No matching script."));
   EXPECT_TRUE(NeedsNewConnection("NOAUTH Authentication required."));
+  EXPECT_TRUE(NeedsNewConnection(
+      "ERR Error running script (call to f_6b1b): @user_script:1: "
+      "@user_script: 1: -READONLY You can't write against a read only replica."));
   EXPECT_FALSE(NeedsNewConnection("OOM command not allowed"));
 }
 
