@@ -1,5 +1,6 @@
 #include "stores/qdrant/classify.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
@@ -12,15 +13,15 @@ bool Contains(std::string_view text, std::string_view part) {
 }
 
 /// gRPC says UNAVAILABLE both when it could not connect, so nothing was sent, and when a connection
-/// broke under a request, which may then have been applied. Only the words tell them apart.
-bool ConnectionBroke(std::string_view words) {
-  static constexpr std::array kBroken = {"Socket closed",    "Connection reset", "Broken pipe",
-                                         "GOAWAY",           "keepalive",        "Keepalive",
-                                         "Transport closed", "Stream removed"};
-  for (std::string_view broken : kBroken) {
-    if (Contains(words, broken)) return true;
-  }
-  return false;
+/// broke under a request, which may then have been applied; a proxy and a shard that is away say
+/// it, too. The words for the one are few, those for the other are whatever the system calls it.
+bool NeverSent(std::string_view words) {
+  static constexpr std::array kNotConnected = {"failed to connect to all addresses",
+                                               "connections to all backends failing",
+                                               "DNS resolution failed", "empty address list"};
+  return std::ranges::any_of(kNotConnected, [words](std::string_view not_connected) {
+    return Contains(words, not_connected);
+  });
 }
 
 /// Qdrant reports some refusals of a request as INTERNAL; these would be refused again.
@@ -48,8 +49,7 @@ ErrorKind Classify(const grpc::Status& status) {
     case grpc::StatusCode::RESOURCE_EXHAUSTED:
       return TooLarge(status.error_message()) ? ErrorKind::kPermanent : ErrorKind::kTransient;
     case grpc::StatusCode::UNAVAILABLE:
-      return ConnectionBroke(status.error_message()) ? ErrorKind::kUnknownOutcome
-                                                     : ErrorKind::kTransient;
+      return NeverSent(status.error_message()) ? ErrorKind::kTransient : ErrorKind::kUnknownOutcome;
     // The store's condition or set-up, not the row's: a collection that is gone, a key that was
     // changed, a limit, a shard that recovers. The row is held, never parked for it.
     case grpc::StatusCode::NOT_FOUND:
