@@ -208,6 +208,28 @@ TEST(BoltConnectionTest, DropsAConnectionThatBringsAMessageOverTheBound) {
   EXPECT_TRUE((*connection)->broken());
 }
 
+TEST(BoltConnectionTest, TakesNothingForDoneThatWasIgnoredThoughNothingFailed) {
+  // The transaction's parts in turn: BEGIN, RUN, PULL, COMMIT.
+  for (int ignored = 0; ignored < 4; ++ignored) {
+    ScriptedServer server([ignored](ScriptedServer::Peer& peer) {
+      peer.Welcome(5, 8);
+      for (int i = 0; i < 4; ++i) peer.ReceiveTag();
+      for (int i = 0; i < 4; ++i) {
+        if (i == 2 && ignored != 2) peer.Count(1);
+        i == ignored ? peer.Ignore() : peer.Succeed();
+      }
+    });
+    auto connection = server.Open(server.uri());
+    ASSERT_TRUE(connection.ok());
+    const TransactionOutcome outcome =
+        (*connection)->RunTransaction("neo4j", Statements(1), "write", Soon());
+    ASSERT_TRUE(outcome.error) << ignored;
+    EXPECT_EQ(outcome.error->kind, ErrorKind::kUnknownOutcome);
+    EXPECT_EQ(outcome.error->native_code, kProtocol);
+    EXPECT_TRUE((*connection)->broken());
+  }
+}
+
 TEST(BoltConnectionTest, LosesTheConnectionAndNotTheReasonWhenAResetIsNotAnswered) {
   ScriptedServer server([](ScriptedServer::Peer& peer) {
     peer.Welcome(5, 8);

@@ -384,6 +384,11 @@ Result<BoltConnection::Answer> BoltConnection::ReceiveSummary(Records& records, 
   for (;;) {
     Result<Answer> answer = Receive(deadline);
     if (!answer.ok()) return answer;
+    if (answer->tag == kIgnored && !failed_) {
+      broken_ = true;
+      return ProtocolError("a request was ignored though none had failed");
+    }
+    if (answer->tag == kFailure) failed_ = true;
     if (answer->tag == kSuccess || answer->tag == kFailure || answer->tag == kIgnored)
       return answer;
     const auto* fields = answer->body.As<packstream::List>();
@@ -399,6 +404,7 @@ Status BoltConnection::Reset(Deadline deadline) {
   const Deadline soon = Deadline::After(std::min(kResetMax, deadline.remaining()));
   Result<Value> answer = Call(Message(0, kReset), "reset", soon);
   if (!answer.ok()) return answer.error();
+  failed_ = false;
   return {};
 }
 

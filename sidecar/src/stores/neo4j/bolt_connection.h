@@ -121,6 +121,7 @@ class BoltConnection {
   Dechunker dechunker_;
   BoltVersion version_;
   bool broken_ = false;
+  bool failed_ = false;  ///< The server ignores everything until it is reset.
 };
 
 }  // namespace apex::neo4j
