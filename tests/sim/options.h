@@ -65,6 +65,7 @@ struct SimCounts {
   int64_t pauses = 0;
   int64_t woken_deposed = 0;  ///< Leaders that woke and found another one in their place.
   int64_t store_crashes = 0;
+  int64_t ledger_failures = 0;  ///< Of PostgreSQL, for the leader that leads.
   int64_t failures_recorded = 0;
   int64_t superseded = 0;
   int64_t reverted = 0;

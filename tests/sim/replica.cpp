@@ -6,6 +6,11 @@
 #include <utility>
 
 namespace apex::sim {
+namespace {
+
+constexpr std::string_view kLedgerFailed = "sim.ledger";
+
+}  // namespace
 
 Replica::Replica(Surroundings& around, const saga::EngineOptions& options, int64_t epoch)
     : around_(around),
@@ -196,6 +201,8 @@ void Replica::Perform(saga::Checkpoint action) {
 }
 
 void Replica::Perform(saga::Stop action) {
+  // It is thrown away with what it has on its way, as if the process had died.
+  if (action.reason.native_code == kLedgerFailed) return Kill();
   if (leads()) {
     around_.violations.Add("the engine stopped though it leads: " + Describe(action.reason));
   }
@@ -233,16 +240,27 @@ void Replica::ServeLedger() {
 }
 
 void Replica::CommitNext() {
-  const Transaction& next = ledger_.front();
-  saga::Event answer =
-      leads() ? next.commit()
-              : next.refuse({Store::kPostgres, "transaction", ErrorKind::kPermanent,
-                             std::string(kFenced), "another process leads", std::nullopt});
+  saga::Event answer = AnswerNext();
   RunOrKeep([this, answer = std::move(answer)] {
     ledger_.pop_front();
     if (!ledger_.empty()) ServeLedger();
     Step(answer);
   });
+}
+
+saga::Event Replica::AnswerNext() {
+  const Transaction& next = ledger_.front();
+  if (!leads()) {
+    return next.refuse({Store::kPostgres, "transaction", ErrorKind::kPermanent,
+                        std::string(kFenced), "another process leads", std::nullopt});
+  }
+  // As with other harm, see HarmLeader.
+  const bool may_fail = !paused_ && !draining_ && sure();
+  if (!may_fail || !around_.LedgerFails()) return next.commit();
+  ++around_.counts.ledger_failures;
+  if (around_.dice.Chance(50)) next.commit();
+  return next.refuse({Store::kPostgres, "transaction", ErrorKind::kUnknownOutcome,
+                      std::string(kLedgerFailed), "simulated", std::nullopt});
 }
 
 }  // namespace apex::sim

@@ -61,11 +61,12 @@ class Replica {
   void Send(Store store, Request request) { clients_.at(store).Send(std::move(request)); }
   void Hear(Store store, const Request& request, Status status);
   /// `transaction` commits and returns how its answer is told; `refused` is told when another
-  /// process leads. The answer of one that a crash overtakes is never heard.
+  /// process leads, or PostgreSQL fails. The answer of one that a crash overtakes is never heard.
   void PostLedger(std::function<saga::Event()> transaction,
                   std::function<saga::Event(StoreError)> refused);
   void ServeLedger();
   void CommitNext();
+  saga::Event AnswerNext();
   void RunOrKeep(std::function<void()> event);
 
   struct Transaction {

@@ -37,6 +37,7 @@ constexpr Count kCounts[] = {
     {"pauses", &SimCounts::pauses, 30},
     {"woken_deposed", &SimCounts::woken_deposed, 20},
     {"store_crashes", &SimCounts::store_crashes, 100},
+    {"ledger_failures", &SimCounts::ledger_failures, 20},
     {"failures_recorded", &SimCounts::failures_recorded, 100},
     {"superseded", &SimCounts::superseded, 50},
     {"reverted", &SimCounts::reverted, 5},

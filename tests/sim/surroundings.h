@@ -49,6 +49,11 @@ struct Surroundings {
                                Fate::kShort,       Fate::kArrivesTwice};
     return kFates[dice.Between(0, 7)];
   }
+
+  /// PostgreSQL crashes, or its answer is lost.
+  bool LedgerFails() const {
+    return fault_percent > 0 && scheduler.now() < Time{kStormMs} && dice.Chance(2);
+  }
 };
 
 }  // namespace apex::sim
