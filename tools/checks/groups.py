@@ -100,9 +100,11 @@ def tools() -> list[Result]:
     return _pytest("tools", "tests/tools", {})
 
 
-def integration(label: str = "integration", environment: Mapping[str, str] | None = None) -> list[Result]:
+def integration(
+    label: str = "integration", environment: Mapping[str, str] | None = None, seconds: float = 1500
+) -> list[Result]:
     """pytest over tests/integration, from outside, through the official clients."""
-    return _pytest(label, "tests/integration", environment or {})
+    return _pytest(label, "tests/integration", environment or {}, seconds)
 
 
 def wakeup(label: str, environment: Mapping[str, str]) -> list[Result]:
@@ -135,12 +137,12 @@ def containers(environment: Mapping[str, str]) -> list[Result]:
     return _pytest("containers", "tests/containers", environment)
 
 
-def _pytest(label: str, folder: str, environment: Mapping[str, str]) -> list[Result]:
+def _pytest(label: str, folder: str, environment: Mapping[str, str], seconds: float = 1500) -> list[Result]:
     log, report = _fresh(label)
     code = stream(
         [sys.executable, "-m", "pytest", "-v", "--tb=short", "-p", "no:cacheprovider", f"--junitxml={report}", folder],
         log,
-        1500,
+        seconds,
         environment=environment,
         each_line=show_tests(label, _PYTEST),
     )
