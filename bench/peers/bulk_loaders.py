@@ -1,6 +1,6 @@
-"""The official Python clients loading the three stores at once, each in a process of its own.
+"""The official Python clients loading the stores that are named at once, each in a process of its own.
 
-usage: bulk_loaders.py --neo4j URI --qdrant URI --redis URI [--rows N]
+usage: bulk_loaders.py [--neo4j URI] [--qdrant URI] [--redis URI] [--rows N]
 
 Prints rows a second of each store as JSON, and of all: the rows over the time until the last store has them.
 """
@@ -48,10 +48,11 @@ def load(uris: dict[str, str], rows: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for store in _CLIENTS:
-        parser.add_argument(f"--{store}", required=True)
+        parser.add_argument(f"--{store}")
     parser.add_argument("--rows", type=int, default=20_000)
     options = parser.parse_args()
-    print(json.dumps(load({store: getattr(options, store) for store in _CLIENTS}, options.rows)))
+    uris = {store: getattr(options, store) for store in _CLIENTS if getattr(options, store)}
+    print(json.dumps(load(uris, options.rows)))
 
 
 if __name__ == "__main__":

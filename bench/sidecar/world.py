@@ -17,6 +17,9 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 # Commits are flushed, as everywhere. What comes at its own time, checkpoints and vacuum, does not come in between.
 _SETTINGS = {"autovacuum": "off", "checkpoint_timeout": "1h", "max_wal_size": "8GB", "shared_buffers": "512MB"}
 
+# The collector that Neo4j itself comes with, and room for the graph.
+_NEO4J_JVM = "-Xms2g -Xmx2g -XX:+UseG1GC"
+
 
 class Sink(Server):
     """Neo4j, Qdrant and Redis that acknowledge everything at once: bench/sink."""
@@ -84,7 +87,7 @@ class World:
         directory = runtime_directory("bench-sidecar")
         self.postgres = Postgres(directory / "postgres", fsync=True, settings=_SETTINGS)
         self.redis = Redis(directory / "redis")
-        self.neo4j = Neo4j(directory / "neo4j")
+        self.neo4j = Neo4j(directory / "neo4j", jvm=_NEO4J_JVM)
         self.qdrant = Qdrant(directory / "qdrant")
         self.sink = Sink(directory / "sink")
         self._directory = directory
@@ -115,29 +118,33 @@ class World:
             client.flushall()
         return {"APEX_REDIS_URI": self.redis.uri}
 
-    def stores(self) -> dict[str, str]:
-        """The settings of a sidecar with all three stores, empty."""
-        for server in (self.neo4j, self.qdrant):
-            server.start()
+    def graph_and_cache(self) -> dict[str, str]:
+        """The settings of a sidecar with an empty Neo4j and Redis, and a Qdrant that acknowledges everything at once."""
+        self.neo4j.start()
         with self.neo4j.driver() as driver, driver.session() as session:
             for one in ("()-[x]->()", "(x)"):  # in parts, as a transaction has to fit into Neo4j's memory
                 while session.run(f"MATCH {one} WITH x LIMIT 10000 DELETE x RETURN count(*)").single().value():
                     pass
+        return {**self.sinks(), **self.cache(), "APEX_NEO4J_URI": self.neo4j.uri}
+
+    def stores(self) -> dict[str, str]:
+        """The settings of a sidecar with all three stores, empty."""
+        self.qdrant.start()
         client = self.qdrant.client()
         for collection in client.get_collections().collections:
             client.delete_collection(collection.name)
         client.close()
-        return {**self.cache(), "APEX_NEO4J_URI": self.neo4j.uri, "APEX_QDRANT_URI": self.qdrant.uri}
+        return {**self.graph_and_cache(), "APEX_QDRANT_URI": self.qdrant.uri}
 
     @contextlib.contextmanager
-    def pipeline(self, table: str, variables: Mapping[str, str]) -> Iterator[Pipeline]:
-        """A fresh database, its table attached, a sidecar that leads and has prepared its stores."""
+    def pipeline(self, table: str, variables: Mapping[str, str], attach: str = "") -> Iterator[Pipeline]:
+        """A fresh database, its table attached as attach_*.sql says, a sidecar that leads and has prepared its stores."""
         self._pipelines += 1
         name = f"bench_{self._pipelines}"
         with self.postgres.connect() as admin:
             admin.execute(f"CREATE DATABASE {name}")
             self._run(name, "schema.sql")
-            self._run(name, f"attach_{table}.sql")
+            self._run(name, f"attach_{attach or table}.sql")
             admin.execute("CHECKPOINT")
         dsn = self.postgres.dsn_of(name)
         settings = {"APEX_POSTGRES_DSN": self.postgres.sidecar_dsn_of(name), **variables}

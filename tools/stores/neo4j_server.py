@@ -14,15 +14,16 @@ _HOME = ROOT / "tools" / "stores" / "neo4j"
 
 
 class Neo4j(Server):
-    """Without a password anybody on this machine may use it."""
+    """Without a password anybody on this machine may use it. `jvm` are arguments for its memory and collector."""
 
     name = "neo4j"
     user = "neo4j"
     ready_seconds = 180.0
     stop_seconds = 60.0
 
-    def __init__(self, directory: pathlib.Path, *, password: str = "") -> None:
+    def __init__(self, directory: pathlib.Path, *, password: str = "", jvm: str = "") -> None:
         super().__init__(directory)
+        self._jvm = jvm
         self.password = password
 
     @property
@@ -41,7 +42,7 @@ class Neo4j(Server):
         return [str(_HOME / "run.sh"), "--data", str(self.directory / "data"), "--bolt-port", str(self.port)]
 
     def environment(self) -> Mapping[str, str]:
-        return {**os.environ, "APEX_NEO4J_PASSWORD": self.password}
+        return {**os.environ, "APEX_NEO4J_PASSWORD": self.password, "APEX_NEO4J_JVM": self._jvm}
 
     def prepare(self) -> None:
         made = subprocess.run([str(_HOME / "prepare.sh")], capture_output=True, text=True, check=False)
