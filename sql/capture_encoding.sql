@@ -50,6 +50,23 @@ SELECT * FROM image(5);
 SELECT value::text::float8 = 5e-324 AS same FROM image(2) WHERE column_name = 'c_float8';
 SELECT value::text::float4 = '1e-45'::float4 AS same FROM image(3) WHERE column_name = 'c_float4';
 
+-- Floats of every size, as PostgreSQL itself makes a number of their text; whole ones keep a fraction.
+CREATE TABLE floats (id int PRIMARY KEY, four float4, eight float8, fours float4[]);
+SELECT apex.attach('floats', cache => apex.cache('floats', 'write'));
+INSERT INTO floats
+  SELECT i, number::float4, number, ARRAY[number, -number]::float4[] FROM generate_series(1, 5000) i
+   CROSS JOIN LATERAL (SELECT (('0.' || abs(hashint8(i)))::numeric * sign(hashint4(i)) * 10 ^ (i % 60 - 30))::float8) made(number);
+INSERT INTO floats SELECT 5100 + i, i, i * 10000, ARRAY[i * 100, i / 10000.0] FROM generate_series(-3, 3) i;
+INSERT INTO floats VALUES (6000, '1e-45', '5e-324', '{3.4028235e38,-0,NULL}'), (6001, '9.999999e9', '123456789012345680', '{}');
+CREATE FUNCTION number_of(text) RETURNS text LANGUAGE sql AS $$
+  SELECT CASE WHEN $1::numeric = trunc($1::numeric) THEN round($1::numeric, 1) ELSE $1::numeric END::text $$;
+SELECT count(*), count(*) FILTER (WHERE after ->> 'four' <> number_of(four::text) OR after ->> 'eight' <> number_of(eight::text)
+                                     OR after -> 'fours' <> to_jsonb(fours)) AS differ,
+       count(*) FILTER (WHERE after #>> '{fours,0}' <> number_of(fours[1]::text)) AS differ_in_arrays
+  FROM floats f JOIN apex.outbox o ON o.relation = 'floats'::regclass AND o.key = jsonb_build_array(f.id);
+SELECT f.id, after ->> 'four' AS four, after ->> 'fours' AS fours
+  FROM floats f JOIN apex.outbox o ON o.relation = 'floats'::regclass AND o.key = jsonb_build_array(f.id) WHERE f.id BETWEEN 4999 AND 5097 OR f.id >= 6000 ORDER BY f.id;
+
 -- No setting changes any of it
 CREATE TABLE plain AS SELECT * FROM image(1);
 SET datestyle = 'SQL, DMY';

@@ -84,11 +84,11 @@ COMMENT ON COLUMN apex.event.error IS 'Column and reason when a value could not 
 COMMENT ON COLUMN apex.event.traceparent IS 'W3C trace context, from the setting apex.traceparent';
 COMMENT ON COLUMN apex.event.captured_at IS 'Wall clock when the first event of its block was captured';
 
-CREATE FUNCTION apex.unpack(slot oid, place tid) RETURNS SETOF apex.event
+CREATE FUNCTION apex.unpack(slot oid, place tid, images boolean DEFAULT true) RETURNS SETOF apex.event
   LANGUAGE c STABLE STRICT ROWS 32 AS 'MODULE_PATHNAME', 'apex_unpack';
-COMMENT ON FUNCTION apex.unpack(oid, tid) IS
-  'The events of the block at this place of a slot of the outbox, in the order of their seq; none when the query''s snapshot does not see it';
-REVOKE ALL ON FUNCTION apex.unpack(oid, tid) FROM PUBLIC;
+COMMENT ON FUNCTION apex.unpack(oid, tid, boolean) IS
+  'The events of the block at this place of a slot of the outbox, in the order of their seq; none when the query''s snapshot does not see it. Without images before, after and the embeddings are NULL, and making an event costs a fraction';
+REVOKE ALL ON FUNCTION apex.unpack(oid, tid, boolean) FROM PUBLIC;
 
 -- The transaction is the block's, so that a condition on it is looked up in the index.
 CREATE VIEW apex.outbox AS

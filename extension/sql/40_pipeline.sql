@@ -279,7 +279,8 @@ COMMENT ON FUNCTION apex.resign(text, bigint) IS 'Ends a leader''s lease early, 
 
 -- ---- Reading ----
 
-CREATE FUNCTION apex.batch_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int, xids xid8[] DEFAULT NULL)
+CREATE FUNCTION apex.batch_events(batch apex.pipeline, after_seq bigint, upto_seq bigint, rows_max int, xids xid8[] DEFAULT NULL,
+                                  images boolean DEFAULT true)
   RETURNS SETOF apex.event
   LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
   -- The outbox has no statistics. Only walks of its indexes in seq order serve, whatever the planner would guess.
@@ -302,28 +303,28 @@ BEGIN
       -- A block has its last event's seq: one that ends up to 63 later may begin in the range. Blocks come in seq order and
       -- do not overlap, so that the limit stops at the right event. A call of xid8ge, not its operator, so that the index
       -- on xid is no candidate. An event of a row that is parked at a version not lower is part of that failure.
-      (SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid) e
+      (SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid, images) e
         WHERE b.seq > new_after AND b.seq < upto_seq + 64
           AND xid8ge(b.xid, batch.from_ceiling) AND pg_visible_in_snapshot(b.xid, batch.to_snapshot)
           AND b.mappings && own AND (xids IS NULL OR b.xid = ANY (xids))
           AND e.seq > new_after AND e.seq <= upto_seq AND e.mapping = ANY (own)
-          AND e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
-                                 WHERE r.relation = e.relation AND r.key = e.key), 0)
+          AND ((SELECT NOT EXISTS (SELECT FROM apex.saga_row)) OR e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                                 WHERE r.relation = e.relation AND r.key = e.key), 0))
         ORDER BY b.seq LIMIT rows_max)
       UNION ALL
       (SELECT late.* FROM unnest(stragglers) straggler(xid)
         CROSS JOIN LATERAL (
-          SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid) e
+          SELECT e.* FROM apex.outbox_blocks b CROSS JOIN LATERAL apex.unpack(b.tableoid, b.ctid, images) e
            WHERE b.xid = straggler.xid AND b.seq > after_seq AND b.seq < upto_seq + 64
              AND b.mappings && own AND (xids IS NULL OR b.xid = ANY (xids))
              AND e.seq > after_seq AND e.seq <= upto_seq AND e.mapping = ANY (own)
-             AND e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
-                                    WHERE r.relation = e.relation AND r.key = e.key), 0)
+             AND ((SELECT NOT EXISTS (SELECT FROM apex.saga_row)) OR e.seq > coalesce((SELECT r.failed_seq FROM apex.saga_row r
+                                                    WHERE r.relation = e.relation AND r.key = e.key), 0))
            ORDER BY b.seq LIMIT rows_max) late)
     ) every ORDER BY every.seq LIMIT rows_max;
 END
 $$;
-COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]) IS
+COMMENT ON FUNCTION apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[], boolean) IS
   'Events of an open batch with after_seq < seq <= upto_seq, of all transactions or some, in seq order: what to_snapshot sees and from_snapshot did not';
 
 -- What a reader gets: events, and with each of them how far its piece reaches.
@@ -361,36 +362,43 @@ DECLARE
   lookahead CONSTANT bigint := 8192;
 BEGIN
   RETURN QUERY
-    WITH counted AS MATERIALIZED (
+    WITH piece AS MATERIALIZED (
       -- The function hands its events out in seq order.
-      SELECT e.*, sum(coalesce(pg_column_size(e.before), 0) + coalesce(pg_column_size(e.after), 0)
-                      + coalesce(pg_column_size(e.embedding), 0) + coalesce(pg_column_size(e.old_embedding), 0))
-                    OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
-        FROM apex.batch_events(piece_events.batch, piece_events.after_seq, piece_events.upto_seq,
-                               CASE WHEN piece_events.upto_seq IS NULL THEN piece_events.rows_max END) e
-    ), piece AS MATERIALIZED (
-      SELECT * FROM counted
-       WHERE piece_events.upto_seq IS NOT NULL OR coalesce(bytes_before < piece_events.bytes_max, true)
+      SELECT * FROM (
+        SELECT e.*, own.bytes AS own_bytes, sum(own.bytes) OVER (ROWS UNBOUNDED PRECEDING) AS bytes
+          FROM apex.batch_events(piece_events.batch, piece_events.after_seq, piece_events.upto_seq,
+                                 CASE WHEN piece_events.upto_seq IS NULL THEN piece_events.rows_max END) e
+         CROSS JOIN LATERAL (SELECT coalesce(pg_column_size(e.before), 0) + coalesce(pg_column_size(e.after), 0)
+                               + coalesce(pg_column_size(e.embedding), 0) + coalesce(pg_column_size(e.old_embedding), 0)) own(bytes)) c
+       WHERE piece_events.upto_seq IS NOT NULL OR coalesce(c.bytes - c.own_bytes < piece_events.bytes_max, true)
     ), finish AS MATERIALIZED (
       SELECT max(seq) AS seq, piece_events.upto_seq IS NOT NULL OR count(*) = piece_events.rows_max
-                              OR count(*) < (SELECT count(*) FROM counted) AS full_piece FROM piece
+                              OR coalesce(max(bytes) >= piece_events.bytes_max, false) AS full_piece FROM piece
+    ), found AS MATERIALIZED (
+      -- By their keys: seldom does a saga reach beyond its piece, and images are what an event costs.
+      SELECT ahead.seq FROM finish f
+        CROSS JOIN LATERAL apex.batch_events(piece_events.batch, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END,
+                                             ARRAY(SELECT DISTINCT s.xid FROM piece s), images => false) ahead
+       WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
+          IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
     ), rest AS (
       SELECT ahead.*, sum(coalesce(pg_column_size(ahead.before), 0) + coalesce(pg_column_size(ahead.after), 0)
                           + coalesce(pg_column_size(ahead.embedding), 0) + coalesce(pg_column_size(ahead.old_embedding), 0))
                         OVER (ORDER BY ahead.seq ROWS UNBOUNDED PRECEDING) AS bytes
-        FROM finish f
-        CROSS JOIN LATERAL apex.batch_events(piece_events.batch, f.seq, f.seq + lookahead, CASE WHEN NOT f.full_piece THEN 0 END,
+        FROM (SELECT min(seq) - 1 AS after, max(seq) AS upto, count(*) AS events FROM found) f
+        CROSS JOIN LATERAL apex.batch_events(piece_events.batch, f.after, f.upto, CASE WHEN f.events = 0 THEN 0 END,
                                              ARRAY(SELECT DISTINCT s.xid FROM piece s)) ahead
-       WHERE (ahead.xid, coalesce(ahead.aggregate_relation, ahead.relation), coalesce(ahead.aggregate_key, ahead.key))
-          IN (SELECT s.xid, coalesce(s.aggregate_relation, s.relation), coalesce(s.aggregate_key, s.key) FROM piece s)
-    ), both_parts AS (
-      SELECT * FROM piece
-      UNION ALL
-      SELECT * FROM rest WHERE piece_events.upto_seq IS NOT NULL OR coalesce(bytes <= piece_events.bytes_max, true)
+       WHERE ahead.seq IN (SELECT seq FROM found)
     )
+    -- The rest lies behind the piece: appended, all is in seq order without being sorted.
     SELECT e.seq, e.xid, e.command, e.relation, e.mapping, e.op, e.key, e.aggregate_relation, e.aggregate_key, e.before, e.after,
-           e.embedding, e.old_embedding, e.error, e.traceparent, e.captured_at, f.seq, NOT f.full_piece
-      FROM both_parts e CROSS JOIN finish f ORDER BY e.seq;
+           e.embedding, e.old_embedding, e.error, e.traceparent, e.captured_at, (SELECT seq FROM finish), (SELECT NOT full_piece FROM finish)
+      FROM piece e
+    UNION ALL
+    (SELECT e.seq, e.xid, e.command, e.relation, e.mapping, e.op, e.key, e.aggregate_relation, e.aggregate_key, e.before, e.after,
+            e.embedding, e.old_embedding, e.error, e.traceparent, e.captured_at, (SELECT seq FROM finish), (SELECT NOT full_piece FROM finish)
+       FROM rest e WHERE piece_events.upto_seq IS NOT NULL OR coalesce(e.bytes <= piece_events.bytes_max, true)
+      ORDER BY e.seq);
 END
 $$;
 COMMENT ON FUNCTION apex.piece_events(apex.pipeline, bigint, bigint, int, bigint) IS
@@ -691,7 +699,7 @@ REVOKE ALL ON FUNCTION
   apex.next_xid(), apex.current_history(), apex.start_cursor(),
   apex.current_pipeline(text, bigint), apex.lock_pipeline(text, bigint),
   apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint),
-  apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[]), apex.piece_events(apex.pipeline, bigint, bigint, int, bigint),
+  apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[], boolean), apex.piece_events(apex.pipeline, bigint, bigint, int, bigint),
   apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.batch_until_now(apex.pipeline), apex.batch_behind(apex.pipeline),
   apex.next_batch(text, bigint, int), apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint),
   apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint),

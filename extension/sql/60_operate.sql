@@ -76,7 +76,7 @@ BEGIN ATOMIC
   undelivered AS (
     SELECT b.captured_at, CASE
         WHEN b.mappings <@ own.mappings AND (part.settled IS NULL OR b.seq - b.events >= part.settled) THEN b.events
-        ELSE (SELECT count(*) FROM apex.unpack(b.tableoid, b.ctid) e
+        ELSE (SELECT count(*) FROM apex.unpack(b.tableoid, b.ctid, false) e
                WHERE e.mapping = ANY (own.mappings) AND e.seq > coalesce(part.settled, 0)) END AS events
       FROM own, apex.outbox_blocks b
       CROSS JOIN LATERAL (SELECT CASE WHEN pg_visible_in_snapshot(b.xid, p.to_snapshot) THEN p.settled END) part(settled)
@@ -142,7 +142,7 @@ BEGIN
                  'apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.next_batch(text, bigint, int), '
                  'apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint), apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint), '
                  'apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
-                 'apex.unpack(oid, tid), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
+                 'apex.unpack(oid, tid, boolean), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '
                  'apex.verify_rows(regclass, jsonb), apex.cached_row(regclass, jsonb), apex.refresh_rows(regclass, jsonb), apex.verified(text, timestamptz), apex.rotate(), apex.arm(), apex.retry(uuid), apex.discard(uuid), apex.status() TO %s', role);
 END

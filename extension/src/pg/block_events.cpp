@@ -70,7 +70,7 @@ RowValues Unpack(const RowShape& shape, const Field& field) {
   return row;
 }
 
-OutboxEvent EncodeKept(const CapturePlan& plan, const Record& record) {
+OutboxEvent EncodeKept(const CapturePlan& plan, const Record& record, bool images) {
   const RowShape& shape = plan.shape;
   RowChange change{record.head.op, record.head.command, Unpack(shape, record.fields[kRowBefore]),
                    Unpack(shape, record.fields[kRowAfter]), nullptr};
@@ -92,7 +92,7 @@ OutboxEvent EncodeKept(const CapturePlan& plan, const Record& record) {
     }
     change.same = same;
   }
-  return EncodeChange(plan, change);
+  return EncodeChange(plan, change, images);
 }
 
 const void* DatumField(const Record& record, WrittenField field) {
@@ -101,12 +101,13 @@ const void* DatumField(const Record& record, WrittenField field) {
   return bytes.data;
 }
 
-OutboxEvent ReadWritten(const Record& record) {
+OutboxEvent ReadWritten(const Record& record, bool images) {
   OutboxEvent event{};
   event.op = record.head.op;
   event.command = record.head.command;
   event.key = static_cast<const Jsonb*>(DatumField(record, kWrittenKey));
   event.aggregate_key = static_cast<const Jsonb*>(DatumField(record, kWrittenAggregateKey));
+  if (!images) return event;
   event.before = static_cast<const Jsonb*>(DatumField(record, kWrittenBefore));
   event.after = static_cast<const Jsonb*>(DatumField(record, kWrittenAfter));
   event.embedding = static_cast<const bytea*>(DatumField(record, kWrittenEmbedding));
@@ -116,7 +117,7 @@ OutboxEvent ReadWritten(const Record& record) {
   return event;
 }
 
-OneEvent ReadEvent(ShapeCache* shapes, BlockReader* reader, const Record& record) {
+OneEvent ReadEvent(ShapeCache* shapes, BlockReader* reader, const Record& record, bool images) {
   OneEvent one{};
   Record other;
   if (!reader->ReadBack(record.head.shape_distance, RecordKind::kShape, &other)) RaiseMalformed();
@@ -126,8 +127,8 @@ OneEvent ReadEvent(ShapeCache* shapes, BlockReader* reader, const Record& record
       RaiseMalformed();
     one.traceparent = pnstrdup(other.fields[0].data, other.fields[0].bytes);
   }
-  one.event =
-      record.head.kind == RecordKind::kRow ? EncodeKept(*one.plan, record) : ReadWritten(record);
+  one.event = record.head.kind == RecordKind::kRow ? EncodeKept(*one.plan, record, images)
+                                                   : ReadWritten(record, images);
   return one;
 }
 
@@ -184,7 +185,7 @@ ShapeCache* MakeShapeCache(MemoryContext context) {
   return cache;
 }
 
-void ReadEvents(ShapeCache* shapes, const StoredBlock& block,
+void ReadEvents(ShapeCache* shapes, const StoredBlock& block, bool images,
                 void (*visit)(const EventColumns& event, void* state), void* state) {
   BlockReader reader = Open(block);
   int64 seq = block.last_seq - block.events;
@@ -194,7 +195,7 @@ void ReadEvents(ShapeCache* shapes, const StoredBlock& block,
     CHECK_FOR_INTERRUPTS();
     const MemoryContext caller = MemoryContextSwitchTo(shapes->event);
     Columns columns;
-    Fill(&columns, block, ReadEvent(shapes, &reader, record), ++seq);
+    Fill(&columns, block, ReadEvent(shapes, &reader, record, images), ++seq);
     visit(columns, state);
     MemoryContextSwitchTo(caller);
     MemoryContextReset(shapes->event);

@@ -57,8 +57,12 @@ RowValues TakeApart(HeapTuple tuple, TupleDesc descriptor);
 /// raise.)
 RowImage EncodeRow(const CapturePlan& plan, const RowValues& values);
 
-/// The event of a change whose rows are laid out as the plan says.
-OutboxEvent EncodeChange(const CapturePlan& plan, const RowChange& change);
+/// The same without `image` and `embedding`.
+RowImage EncodeKeys(const CapturePlan& plan, const RowValues& values);
+
+/// The event of a change whose rows are laid out as the plan says; with its keys alone when it is
+/// not read for its images.
+OutboxEvent EncodeChange(const CapturePlan& plan, const RowChange& change, bool images = true);
 
 /// Captures a change: as values where they may be kept and are not too large, else encoded.
 void CaptureChange(const CapturePlan& plan, const RowChange& change);

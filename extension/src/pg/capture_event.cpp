@@ -96,7 +96,9 @@ bool KeepValues(const CapturePlan& plan, const RowChange& change) {
 
 }  // namespace
 
-OutboxEvent EncodeChange(const CapturePlan& plan, const RowChange& change) {
+OutboxEvent EncodeChange(const CapturePlan& plan, const RowChange& change, bool images) {
+  if (!images)
+    return StartEvent(change, EncodeKeys(plan, change.op == 'D' ? change.before : change.after));
   switch (change.op) {
     case 'U': return EncodeUpdate(plan, change);
     case 'D': return EncodeDelete(plan, change);

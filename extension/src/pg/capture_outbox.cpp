@@ -136,7 +136,7 @@ void InsertOneByOne(const OutboxTable& table, Relation outbox, Oid sequence,
   const StoredBlock stored{reinterpret_cast<const struct varlena*>(block.bytes), block.last_seq,
                            GetTopFullTransactionId(), block.began_at, block.events};
   OneByOne state{&table, outbox, sequence, block.events};
-  ReadEvents(MakeShapeCache(CurrentMemoryContext), stored, InsertEvent, &state);
+  ReadEvents(MakeShapeCache(CurrentMemoryContext), stored, true, InsertEvent, &state);
 }
 
 // An update of the extension in this very transaction has made the tables anew.

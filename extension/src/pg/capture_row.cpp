@@ -103,12 +103,15 @@ void EncodeAggregate(RowImage* row, const CapturePlan& plan, const RowValues& va
 
 // The key comes first, so that it is there whatever happens to the rest. Not inlined, so that what
 // it wrote to *row before an ERROR is there for EncodeGuarded.
-pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, const RowValues& values) {
+pg_noinline void EncodeParts(RowImage* row, const CapturePlan& plan, const RowValues& values,
+                             bool image) {
   const int level = plan.pins_output ? PinOutputSettings() : 0;
   row->key = EncodeKey(row, plan.key, plan.key_count, values);
   EncodeAggregate(row, plan, values);
-  row->image = EncodeImage(row, plan, values);
-  row->embedding = EncodeEmbedding(row, plan, values);
+  if (image) {
+    row->image = EncodeImage(row, plan, values);
+    row->embedding = EncodeEmbedding(row, plan, values);
+  }
   if (plan.pins_output) RestoreOutputSettings(level);
 }
 
@@ -120,14 +123,14 @@ bool MustRaise(const ErrorData* error) {
 // Output functions of user-defined types can raise anything, and only a subtransaction makes it
 // legitimate to go on after an ERROR. It costs no transaction id, since nothing is written inside.
 // Rows of built-in types never come here.
-void EncodeGuarded(RowImage* row, const CapturePlan& plan, const RowValues& values) {
+void EncodeGuarded(RowImage* row, const CapturePlan& plan, const RowValues& values, bool image) {
   const MemoryContext context = CurrentMemoryContext;
   const ResourceOwner owner = CurrentResourceOwner;
   BeginInternalSubTransaction(nullptr);
   MemoryContextSwitchTo(context);
   PG_TRY();
   {
-    EncodeParts(row, plan, values);
+    EncodeParts(row, plan, values, image);
     ReleaseCurrentSubTransaction();
     MemoryContextSwitchTo(context);
     CurrentResourceOwner = owner;
@@ -150,6 +153,20 @@ void EncodeGuarded(RowImage* row, const CapturePlan& plan, const RowValues& valu
   PG_END_TRY();
 }
 
+RowImage Encode(const CapturePlan& plan, const RowValues& values, bool image) {
+  RowImage row{};
+  if (plan.guarded) {
+    EncodeGuarded(&row, plan, values, image);
+  } else {
+    EncodeParts(&row, plan, values, image);
+  }
+  if (row.error != nullptr) {
+    row.image = nullptr;
+    row.embedding = nullptr;
+  }
+  return row;
+}
+
 }  // namespace
 
 RowValues TakeApart(HeapTuple tuple, TupleDesc descriptor) {
@@ -162,17 +179,11 @@ RowValues TakeApart(HeapTuple tuple, TupleDesc descriptor) {
 }
 
 RowImage EncodeRow(const CapturePlan& plan, const RowValues& values) {
-  RowImage row{};
-  if (plan.guarded) {
-    EncodeGuarded(&row, plan, values);
-  } else {
-    EncodeParts(&row, plan, values);
-  }
-  if (row.error != nullptr) {
-    row.image = nullptr;
-    row.embedding = nullptr;
-  }
-  return row;
+  return Encode(plan, values, true);
+}
+
+RowImage EncodeKeys(const CapturePlan& plan, const RowValues& values) {
+  return Encode(plan, values, false);
 }
 
 }  // namespace apex::pg

@@ -1,10 +1,12 @@
 #include "pg/encode.h"
 
+#include "pg/encode_float.h"
+#include "pg/encode_jsonb.h"
+
 extern "C" {
 #include "access/detoast.h"
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
-#include "common/shortest_dec.h"
 #include "mb/pg_wchar.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -139,30 +141,10 @@ int64 IntegerOf(Oid type, Datum value) {
   }
 }
 
-// The shortest text that reads back as the same float, whatever extra_float_digits says.
-char* FloatText(Oid type, Datum value) {
-  if (type == FLOAT4OID) {
-    char* text = static_cast<char*>(palloc(FLOAT_SHORTEST_DECIMAL_LEN));
-    float_to_shortest_decimal_buf(DatumGetFloat4(value), text);
-    return text;
-  }
-  char* text = static_cast<char*>(palloc(DOUBLE_SHORTEST_DECIMAL_LEN));
-  double_to_shortest_decimal_buf(DatumGetFloat8(value), text);
-  return text;
-}
-
-// A whole number keeps a fraction, 1e20 becomes 100000000000000000000.0, so that no JSON reader
-// takes it for an integer and then for one that is too large. Numbers in JSON have no negative
-// zero.
 bool PushFloat(JsonWriter* writer, Oid type, Datum value) {
-  char* text = FloatText(type, value);
   const double number = type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value);
-  if (!std::isfinite(number)) return PushString(writer, text);
-  Datum numeric = DirectFunctionCall3(numeric_in, CStringGetDatum(text),
-                                      ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-  if (number == std::floor(number))
-    numeric = DirectFunctionCall2(numeric_round, numeric, Int32GetDatum(1));
-  return PushNumber(writer, DatumGetNumeric(numeric));
+  if (!std::isfinite(number)) return PushString(writer, FloatText(type, value));
+  return PushNumber(writer, FloatNumber(type, value));
 }
 
 // Years beyond four digits and before year 1 (astronomical: 1 BC is 0000) are written with as many
@@ -281,15 +263,27 @@ struct ArrayElements {
   int next;
 };
 
-// The array that was collected becomes one value of what is around it.
-bool PushFinished(JsonWriter* writer, JsonbValue* array) {
-  writer->nested = nullptr;
-  Jsonb* jsonb = JsonbValueToJsonb(array);
+// The array becomes one value of what is around it.
+bool PushFinished(JsonWriter* writer, const Jsonb* array) {
   JsonbValue json;
   json.type = jbvBinary;
-  json.val.binary.data = &jsonb->root;
-  json.val.binary.len = static_cast<int>(VARSIZE(jsonb) - VARHDRSZ);
+  json.val.binary.data = const_cast<JsonbContainer*>(&array->root);
+  json.val.binary.len = static_cast<int>(VARSIZE(array) - VARHDRSZ);
   return Push(writer, &json);
+}
+
+// An array of one dimension, most arrays, in one piece.
+bool PushFlat(JsonWriter* writer, const ValueType& type, const ArrayElements& elements) {
+  JsonWriter flat = StartWriting(elements.count);
+  flat.bytes = writer->bytes;
+  for (int i = 0; i < elements.count; i++) {
+    const bool done =
+        elements.nulls[i] ? PushNull(&flat) : PushScalar(&flat, type, elements.values[i]);
+    writer->problem = flat.problem;
+    if (!done) return false;
+  }
+  writer->bytes = flat.bytes;
+  return PushFinished(writer, BuildArray(flat.values, elements.count));
 }
 
 // One dimension of an array; inner dimensions are arrays of their own.
@@ -310,17 +304,14 @@ bool PushDimension(JsonWriter* writer, const ValueType& type, const ArrayType* a
     if (!done) return false;
   }
   JsonbValue* finished = pushJsonbValue(&writer->nested, WJB_END_ARRAY, nullptr);
-  return dimension > 0 || PushFinished(writer, finished);
+  if (dimension > 0) return true;
+  writer->nested = nullptr;
+  return PushFinished(writer, JsonbValueToJsonb(finished));
 }
 
 bool PushArray(JsonWriter* writer, const ValueType& type, Datum value) {
   if (toast_raw_datum_size(value) > kImageBytesMax) return TakeRoom(writer, kImageBytesMax);
   ArrayType* array = DatumGetArrayTypeP(value);
-  if (ARR_NDIM(array) == 0) {
-    pushJsonbValue(&writer->nested, WJB_BEGIN_ARRAY, nullptr);
-    JsonbValue* finished = pushJsonbValue(&writer->nested, WJB_END_ARRAY, nullptr);
-    return TakeRoom(writer, 0) && PushFinished(writer, finished);
-  }
   // A bitmap of NULLs takes an eighth of a byte each; the image does not, so that the count is
   // checked as well.
   const Size count = static_cast<Size>(ArrayGetNItems(ARR_NDIM(array), ARR_DIMS(array)));
@@ -329,7 +320,8 @@ bool PushArray(JsonWriter* writer, const ValueType& type, Datum value) {
   // The array's own element type, which `type` is not when it is a domain.
   deconstruct_array(array, ARR_ELEMTYPE(array), type.length, type.by_value, type.alignment,
                     &elements.values, &elements.nulls, &elements.count);
-  return PushDimension(writer, type, array, 0, &elements);
+  if (ARR_NDIM(array) > 1) return PushDimension(writer, type, array, 0, &elements);
+  return TakeRoom(writer, 0) && PushFlat(writer, type, elements);
 }
 
 }  // namespace

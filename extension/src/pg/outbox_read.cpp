@@ -97,7 +97,7 @@ APEX_FUNCTION(apex_unpack) {
   }
   StoredBlock block{};
   if (FetchBlock(&block, table, reinterpret_cast<ItemPointer>(PG_GETARG_POINTER(1)))) {
-    ReadEvents(state->shapes, block, Return, fcinfo->resultinfo);
+    ReadEvents(state->shapes, block, PG_GETARG_BOOL(2), Return, fcinfo->resultinfo);
   }
   return Datum{0};
 }
