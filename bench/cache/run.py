@@ -4,6 +4,7 @@ BENCH_CASES names the cases to run, separated by commas (all); BENCH_ROUNDS (3) 
 (1000000) how many keys Redis holds while patterns and tags are invalidated, BENCH_SECONDS (5) how long a load lasts.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -11,38 +12,13 @@ import sys
 sys.path[1:1] = [str(pathlib.Path(__file__).resolve().parents[2] / folder) for folder in ("tools", "bench")]
 
 import cases
-from common.table import Table
-from stores import ROOT, ServerError
+from common.program import number, run
+from stores import ROOT
 from world import World
 
-_REPORT = ROOT / "build" / "bench" / "cache.md"
-
-
-def _number(name: str, default: int) -> int:
-    return int(os.environ.get(f"BENCH_{name}", default))
-
-
-def main() -> int:
-    chosen = [name for name in os.environ.get("BENCH_CASES", "").split(",") if name] or list(cases.CASES)
-    unknown = set(chosen) - set(cases.CASES)
-    if unknown:
-        print(f"bench: no case {', '.join(sorted(unknown))}; there are {', '.join(cases.CASES)}", file=sys.stderr)
-        return 2
-    size = cases.Size(rounds=_number("ROUNDS", 3), keys=_number("KEYS", 1_000_000), seconds=_number("SECONDS", 5))
-    table = Table()
-    with World() as world:
-        for name in chosen:
-            for line in cases.CASES[name](world, size):
-                table.add(line)
-    note = f"{os.cpu_count()} cores shared with every server, medians of {size.rounds} rounds, {size.keys:,} keys."
-    table.write(_REPORT, note)
-    print(f"\n{note}\nThe table is in {_REPORT.relative_to(ROOT)}.")
-    return 0
-
+_SIZE = cases.Size(rounds=number("ROUNDS", 3), keys=number("KEYS", 1_000_000), seconds=number("SECONDS", 5))
+_NOTE = f"{os.cpu_count()} cores shared with every server, medians of {_SIZE.rounds} rounds, {_SIZE.keys:,} keys."
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ServerError as failed:
-        print(f"bench: {failed}", file=sys.stderr)
-        sys.exit(1)
+    measured = {name: functools.partial(case, size=_SIZE) for name, case in cases.CASES.items()}
+    sys.exit(run(measured, World, lambda _: _NOTE, ROOT / "build" / "bench" / "cache.md"))

@@ -15,50 +15,30 @@ sys.path[1:1] = [str(pathlib.Path(__file__).resolve().parents[2] / folder) for f
 import cases
 import reading
 import waking
-from common.table import Line, Table
-from stores import ROOT, ServerError
+from common.program import number, run
+from common.table import Line
+from stores import ROOT
 from world import World
 
-_REPORT = ROOT / "build" / "bench-extension" / "table.md"
-
-
-_CASES: dict[str, Callable[[World, int, int], Iterator[Line]]] = {
-    "uuid7": lambda world, rounds, _: cases.uuid7(world, rounds),
-    "time-ranges": lambda world, *_: reading.time_ranges(world),
-    "single-inserts": cases.single_inserts,
-    "without-preload": lambda _, rounds, seconds: cases.inserts_without_preload(rounds, seconds),
-    "bulk-inserts": lambda world, rounds, _: cases.bulk_inserts(world, rounds),
-    "updates": lambda world, rounds, _: cases.unmapped_updates(world, rounds),
-    "woken": waking.woken,
-    "backlogs": lambda world, rounds, _: reading.backlogs(world, rounds),
-    "held-open": reading.held_open,
+_ROUNDS, _SECONDS = number("ROUNDS", 7), number("SECONDS", 3)
+_CASES: dict[str, Callable[[World], Iterator[Line]]] = {
+    "uuid7": lambda world: cases.uuid7(world, _ROUNDS),
+    "time-ranges": reading.time_ranges,
+    "single-inserts": lambda world: cases.single_inserts(world, _ROUNDS, _SECONDS),
+    "without-preload": lambda _: cases.inserts_without_preload(_ROUNDS, _SECONDS),
+    "bulk-inserts": lambda world: cases.bulk_inserts(world, _ROUNDS),
+    "updates": lambda world: cases.unmapped_updates(world, _ROUNDS),
+    "woken": lambda world: waking.woken(world, _ROUNDS, _SECONDS),
+    "backlogs": lambda world: reading.backlogs(world, _ROUNDS),
+    "held-open": lambda world: reading.held_open(world, _ROUNDS, _SECONDS),
 }
 
 
-def main() -> int:
-    chosen = [name for name in os.environ.get("BENCH_CASES", "").split(",") if name] or list(_CASES)
-    unknown = set(chosen) - set(_CASES)
-    if unknown:
-        print(f"bench-extension: no case {', '.join(sorted(unknown))}; there are {', '.join(_CASES)}", file=sys.stderr)
-        return 2
-    rounds = int(os.environ.get("BENCH_ROUNDS", "7"))
-    run_seconds = int(os.environ.get("BENCH_SECONDS", "3"))
-    table = Table()
-    with World(cases.ROWS) as world:
-        version = world.session.execute("SHOW server_version").fetchone()[0]
-        for name in chosen:
-            for line in _CASES[name](world, rounds, run_seconds):
-                table.add(line)
-        woken = world.listener.woken
-    note = f"PostgreSQL {version}, {os.cpu_count()} cores, medians of {rounds} rounds, a listener woken {woken} times."
-    table.write(_REPORT, note)
-    print(f"\n{note}\nThe table is in {_REPORT.relative_to(ROOT)}.")
-    return 0
+def _note(world: World) -> str:
+    version = world.session.execute("SHOW server_version").fetchone()[0]
+    woken = world.listener.woken
+    return f"PostgreSQL {version}, {os.cpu_count()} cores, medians of {_ROUNDS} rounds, a listener woken {woken} times."
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ServerError as failed:
-        print(f"bench-extension: {failed}", file=sys.stderr)
-        sys.exit(1)
+    sys.exit(run(_CASES, lambda: World(cases.ROWS), _note, ROOT / "build" / "bench-extension" / "table.md"))

@@ -5,6 +5,7 @@ BENCH_CASES names the cases to run, separated by commas (all); BENCH_ROUNDS (3) 
 and BENCH_BACKLOG (100000) how many rows wait in the cases of these names.
 """
 
+import functools
 import os
 import pathlib
 import sys
@@ -12,44 +13,19 @@ import sys
 sys.path[1:1] = [str(pathlib.Path(__file__).resolve().parents[2] / folder) for folder in ("tools", "bench")]
 
 import cases
-from common.table import Table
-from stores import ROOT, ServerError
+from common.program import number, run
+from stores import ROOT
 from world import World
 
-_REPORT = ROOT / "build" / "bench" / "table.md"
-
-
-def _number(name: str, default: int) -> int:
-    return int(os.environ.get(f"BENCH_{name}", default))
-
-
-def main() -> int:
-    chosen = [name for name in os.environ.get("BENCH_CASES", "").split(",") if name] or list(cases.CASES)
-    unknown = set(chosen) - set(cases.CASES)
-    if unknown:
-        print(f"bench: no case {', '.join(sorted(unknown))}; there are {', '.join(cases.CASES)}", file=sys.stderr)
-        return 2
-    size = cases.Size(
-        rounds=_number("ROUNDS", 3),
-        rows=_number("ROWS", 100_000),
-        seconds=_number("SECONDS", 10),
-        pending=_number("PENDING", 200_000),
-        backlog=_number("BACKLOG", 100_000),
-    )
-    table = Table()
-    with World() as world:
-        for name in chosen:
-            for line in cases.CASES[name](world, size):
-                table.add(line)
-    note = f"{os.cpu_count()} cores shared with every server, medians of {size.rounds} rounds of {size.rows:,} rows."
-    table.write(_REPORT, note)
-    print(f"\n{note}\nThe table is in {_REPORT.relative_to(ROOT)}.")
-    return 0
-
+_SIZE = cases.Size(
+    rounds=number("ROUNDS", 3),
+    rows=number("ROWS", 100_000),
+    seconds=number("SECONDS", 10),
+    pending=number("PENDING", 200_000),
+    backlog=number("BACKLOG", 100_000),
+)
+_NOTE = f"{os.cpu_count()} cores shared with every server, medians of {_SIZE.rounds} rounds of {_SIZE.rows:,} rows."
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except ServerError as failed:
-        print(f"bench: {failed}", file=sys.stderr)
-        sys.exit(1)
+    measured = {name: functools.partial(case, size=_SIZE) for name, case in cases.CASES.items()}
+    sys.exit(run(measured, World, lambda _: _NOTE, ROOT / "build" / "bench" / "table.md"))
