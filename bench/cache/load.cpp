@@ -1,6 +1,7 @@
 // Loads and measures the cache. Times are in milliseconds.
 //   load http PORT PATH RATE SECONDS    reads at a pace, each request on a connection of its own
 //   load redis PORT KEY RATE SECONDS    the same by GET on connections that stay
+//   load redis PORT KEY RATE            the same from a line on standard input until its end
 //   load scan PORT                      one pass of SCAN over all keys, as a client makes it alone
 // In PATH and KEY, %d stands for a number below 1000. The first two print p50 and p99, from when a
 // request was due to its last byte, and how many were answered; the last prints what it took.
@@ -10,10 +11,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -55,17 +58,36 @@ std::string Numbered(std::string what, int number) {
   return at == std::string::npos ? what : what.replace(at, 2, std::to_string(number));
 }
 
+/// Which requests count, by when they were due. Without an end they are made until there is one.
+struct Span {
+  std::atomic<Clock::time_point> begin;
+  std::atomic<Clock::time_point> end;
+};
+
+void FollowInput(Span& span) {
+  int c = std::getchar();
+  span.begin = Clock::now();
+  while (c != EOF) c = std::getchar();
+  span.end = Clock::now();
+}
+
 int ReadAtAPace(const std::string& kind, int port, const std::string& what, double rate,
-                double seconds) {
+                std::optional<double> seconds) {
   std::vector<std::vector<double>> times(kThreads);
   std::vector<std::thread> readers;
   const auto start = Clock::now() + std::chrono::milliseconds(50);
+  const auto after = [start](double later) {
+    return start +
+           std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(later));
+  };
+  Span span{seconds ? start : Clock::time_point::max(),
+            seconds ? after(*seconds) : Clock::time_point::max()};
   for (int thread = 0; thread < kThreads; ++thread) {
     readers.emplace_back([&, thread] {
       const Context redis(kind == "redis" ? redisConnect("127.0.0.1", port) : nullptr);
-      for (int i = thread; i < static_cast<int>(rate * seconds); i += kThreads) {
-        const auto due = start + std::chrono::duration_cast<Clock::duration>(
-                                     std::chrono::duration<double>(i / rate));
+      for (int i = thread;; i += kThreads) {
+        const auto due = after(i / rate);
+        if (due >= span.end.load()) break;
         std::this_thread::sleep_until(due);
         const std::string one = Numbered(what, i * 7 % 1000);
         bool good = false;
@@ -76,11 +98,12 @@ int ReadAtAPace(const std::string& kind, int port, const std::string& what, doub
         } else {
           good = AskHttp(static_cast<uint16_t>(port), one);
         }
-        if (good)
+        if (good && due >= span.begin.load())
           times[static_cast<size_t>(thread)].push_back(Milliseconds(Clock::now() - due).count());
       }
     });
   }
+  if (!seconds) FollowInput(span);
   for (std::thread& reader : readers) reader.join();
   std::vector<double> all;
   for (const auto& each : times) all.insert(all.end(), each.begin(), each.end());
@@ -111,9 +134,10 @@ int Scan(int port) {
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::string(argv[1]) == "scan") return Scan(std::atoi(argv[2]));
-  if (argc == 6)
+  if (argc == 5 || argc == 6) {
     return ReadAtAPace(argv[1], std::atoi(argv[2]), argv[3], std::atof(argv[4]),
-                       std::atof(argv[5]));
-  std::fprintf(stderr, "usage: load http|redis PORT WHAT RATE SECONDS, load scan PORT\n");
+                       argc == 6 ? std::optional(std::atof(argv[5])) : std::nullopt);
+  }
+  std::fprintf(stderr, "usage: load http|redis PORT WHAT RATE [SECONDS], load scan PORT\n");
   return 2;
 }

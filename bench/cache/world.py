@@ -2,8 +2,11 @@
 
 import os
 import subprocess
+import time
+from collections.abc import Callable
 
 import psycopg
+from common.measure import seconds
 
 from stores import ROOT, SIDECAR_ROLE, Postgres, Redis, Sidecar, runtime_directory
 
@@ -62,11 +65,25 @@ class World:
         self.client.eval("for i = 1, tonumber(ARGV[1]) do redis.call('SET', 'query:' .. i .. ':other', i) end", 0, keys)
 
     def load(self, *arguments: object) -> list[float]:
-        return [float(word) for word in self.start_load(*arguments).communicate()[0].split()]
+        return self._words(self._start(*arguments).communicate())
 
-    def start_load(self, *arguments: object) -> subprocess.Popen[str]:
+    def load_during(self, action: Callable[[], object], *arguments: object) -> tuple[float, list[float]]:
+        """How many seconds `action` took, and what a load says that counts only what fell into them."""
+        load = self._start(*arguments)
+        time.sleep(0.3)  # its connections are made
+        load.stdin.write("now\n")
+        load.stdin.flush()
+        taken = seconds(action)
+        return taken, self._words(load.communicate())
+
+    @staticmethod
+    def _words(printed: tuple[str, str]) -> list[float]:
+        return [float(word) for word in printed[0].split()]
+
+    @staticmethod
+    def _start(*arguments: object) -> subprocess.Popen[str]:
         command = [str(_LOAD), *(str(argument) for argument in arguments)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ))
 
     def metric(self, series: str) -> float:
         for line in self.sidecar.get("/metrics")[1].splitlines():

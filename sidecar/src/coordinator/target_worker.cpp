@@ -64,7 +64,8 @@ void TargetWorker::Finish(const saga::Write& write, Deadline::Clock::time_point 
   }
   NoteRows(status);
   const auto took =
-      std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
+      std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start) -
+      store_.FixedPart();
   context_.mailbox.Put(saga::WriteFinished{write.batch, write.store, std::move(status), took});
 }
 

@@ -5,6 +5,7 @@
 // the same rows may be sent again after kUnknownOutcome, by this process or by its successor.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -60,6 +61,9 @@ class TargetStore {
   /// Success: no row holds a version above accepted_seq up to failed_seq any more, and none that
   /// was accepted is missing. A row of another version is left alone.
   virtual Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) = 0;
+
+  /// How much of the last Write would have taken as long with fewer rows: no reason to send fewer.
+  virtual std::chrono::microseconds FixedPart() const { return {}; }
 
   /// One cheap round trip.
   virtual Status Ping(Deadline deadline) = 0;

@@ -42,7 +42,7 @@ struct WriteFinished {
   uint64_t batch = 0;
   Store store = Store::kNeo4j;
   Status status;
-  std::chrono::microseconds took{0};  ///< The store itself, without the wait for its turn.
+  std::chrono::microseconds took{0};  ///< By the rows: no wait for its turn, nothing else.
 };
 struct ProbeFinished {
   Store store = Store::kNeo4j;

@@ -13,6 +13,12 @@ void ForEachKey(const Saga& saga, Visit visit) {
   }
 }
 
+/// Invalidations by hand concern the cache alone, where many patterns are looked for in the time of
+/// one: a batch has them besides its rows.
+constexpr int64_t kInvalidationsMax = 10'000;
+
+bool IsInvalidation(const RowWrite& row) { return row.newest->op == Operation::kInvalidate; }
+
 }  // namespace
 
 void WaitingSagas::Add(SagaPtr saga) { Insert(next_serial_++, std::move(saga)); }
@@ -65,8 +71,9 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
   std::vector<Group> groups;
   std::unordered_set<Serial> left_behind;
   int64_t rows = 0;
+  int64_t invalidations = 0;
   auto at = sagas_.begin();
-  while (at != sagas_.end() && rows < rows_max) {
+  while (at != sagas_.end() && rows < rows_max && invalidations < kInvalidationsMax) {
     const Serial first = at->first;
     ++at;
     if (left_behind.contains(first)) continue;
@@ -90,7 +97,10 @@ std::vector<Group> WaitingSagas::Take(int64_t rows_max, const RowSet& busy, int6
       Remove(member);
     }
     groups.push_back(Coalesce(std::move(sagas)));
-    rows += static_cast<int64_t>(groups.back().rows.size());
+    const auto& taken = groups.back().rows;
+    const auto by_hand = std::count_if(taken.begin(), taken.end(), IsInvalidation);
+    invalidations += by_hand;
+    rows += static_cast<int64_t>(taken.size()) - by_hand;
   }
   return groups;
 }

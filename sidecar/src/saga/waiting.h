@@ -23,11 +23,11 @@ class WaitingSagas {
   void Add(SagaPtr saga);
 
   /// Takes groups in the order of their oldest saga until they hold `rows_max` rows (at least one
-  /// group; a group is never cut). Every waiting saga that shares a row or aggregate with a taken
-  /// one comes along, so that no older image is ever written while a newer one waits; a group that
-  /// touches a key of `busy`, or a table of `held`, stays whole. So does one that was in part
-  /// handed out ahead of its turn, after `through_seq`: an older change of the same row may be yet
-  /// to come.
+  /// group; a group is never cut). Invalidations by hand have a bound of their own. Every waiting
+  /// saga that shares a row or aggregate with a taken one comes along, so that no older image is
+  /// ever written while a newer one waits; a group that touches a key of `busy`, or a table of
+  /// `held`, stays whole. So does one that was in part handed out ahead of its turn, after
+  /// `through_seq`: an older change of the same row may be yet to come.
   std::vector<Group> Take(int64_t rows_max, const RowSet& busy, int64_t through_seq,
                           const TableSet& held = {});
 

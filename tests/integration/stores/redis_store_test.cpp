@@ -113,8 +113,9 @@ class RedisStoreTest : public testing::Test {
 
   std::vector<std::string> Keys(const std::string& pattern = "*") {
     std::set<std::string> keys;
+    const PatternSet wanted({EscapeGlob(prefix_) + pattern});
     for (ScanPass pass; !pass.over;) {
-      auto page = observer_->Scan("observe", EscapeGlob(prefix_) + pattern, pass, Soon());
+      auto page = observer_->Scan("observe", wanted, pass, Soon());
       EXPECT_TRUE(page.ok()) << Describe(page.error());
       if (!page.ok()) break;
       keys.insert(page->begin(), page->end());

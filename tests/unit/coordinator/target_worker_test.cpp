@@ -66,6 +66,7 @@ class FakeStore : public CacheStore {
                Deadline /*deadline*/) override {
     return Rows();
   }
+  std::chrono::microseconds FixedPart() const override { return std::chrono::hours(1); }
   Status Ping(Deadline /*deadline*/) override {
     const std::lock_guard lock(mutex_);
     ++looks_;
@@ -106,6 +107,7 @@ class TargetWorkerTest : public testing::Test {
     const auto* finished = std::get_if<saga::WriteFinished>(&answered.front());
     ASSERT_TRUE(finished);
     EXPECT_EQ(finished->batch, batch);
+    took_ = finished->took;
   }
 
   /// Looks at the idle store until one look is over: a second one has begun then.
@@ -118,6 +120,7 @@ class TargetWorkerTest : public testing::Test {
   }
 
   FakeStore store_;
+  std::chrono::microseconds took_{};  ///< As the last answer has it.
   Mailbox mailbox_;
   Metrics metrics_;
   Health health_{{Store::kRedis}};
@@ -126,6 +129,11 @@ class TargetWorkerTest : public testing::Test {
   TargetWorker worker_{
       store_, {mailbox_, metrics_, health_, lease_, Fence{"default", 1}, std::chrono::seconds(10)}};
 };
+
+TEST_F(TargetWorkerTest, WhatFewerRowsWouldHaveTakenAsWellIsNoReasonToSendFewer) {
+  Write();
+  EXPECT_LT(took_, std::chrono::microseconds(0)) << "an hour of it was the store's own";
+}
 
 TEST_F(TargetWorkerTest, AnIdleStoreIsUpOnceItIsPreparedAndAnswers) {
   EXPECT_THAT(health_.NotReady(), IsEmpty());

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 namespace apex::redis {
@@ -83,10 +84,41 @@ TEST(PatternSetTest, AgreesWithMatchingEachPatternAlone) {
   }
 }
 
+TEST(PatternSetTest, AgreesWithMatchingEachOfManyPatternsAlone) {
+  constexpr uint64_t kSeed = 4712;
+  std::mt19937_64 random(kSeed);
+  // Few words, so that patterns share their runs, and begin, end and hold one another.
+  const std::vector<std::string> words{"query:", "*",  "?", "[a-z]", "[^:]", "\\*",        ":",
+                                       "about ", "12", "1", "2",     "\xff", "-tail-of-it"};
+  const auto text = [&](size_t words_max) {
+    std::string made;
+    for (size_t left = 5 + random() % (words_max - 4); left > 0; --left)
+      made += words[random() % words.size()];
+    return made;
+  };
+  int matched = 0;
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::string> patterns;
+    while (patterns.size() < 500) patterns.push_back("query:" + text(8));
+    const PatternSet set(patterns);
+    for (int i = 0; i < 200; ++i) {
+      const std::string key = "query:" + text(12);
+      const bool expected = std::ranges::any_of(
+          patterns, [&](const std::string& pattern) { return GlobMatch(pattern, key); });
+      matched += expected ? 1 : 0;
+      ASSERT_EQ(set.Matches(key), expected) << key << ", round " << round << ", seed " << kSeed;
+    }
+  }
+  EXPECT_GT(matched, 400);
+  EXPECT_LT(matched, 3600);
+}
+
 TEST(PatternSetTest, ScansByTheCommonBeginning) {
   EXPECT_EQ(PatternSet({"query:*1*"}).ScanPattern(), "query:*1*");
   EXPECT_EQ(PatternSet({"app\\*:query:*1*", "app\\*:search:*1*"}).ScanPattern(), "app\\*:*");
   EXPECT_EQ(PatternSet({"a*", "b*"}).ScanPattern(), "*");
+  EXPECT_TRUE(PatternSet({"query:*1*"}).ScansExactly());
+  EXPECT_FALSE(PatternSet({"query:*1*", "query:*2*"}).ScansExactly());
 }
 
 }  // namespace

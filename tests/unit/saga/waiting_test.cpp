@@ -95,6 +95,18 @@ TEST(WaitingSagasTest, StopsAtTheRowsAskedForButNeverCutsAGroup) {
   EXPECT_FALSE(waiting.empty());
 }
 
+TEST(WaitingSagasTest, TakesInvalidationsByHandBesidesTheRows) {
+  WaitingSagas waiting;
+  for (int i = 1; i <= 5; ++i) {
+    const std::string name = "v" + std::to_string(i);
+    waiting.Add(MakeSaga({{i, 10, name, "", 0, Operation::kInvalidate, {Store::kRedis}}}));
+  }
+  waiting.Add(MakeSaga({{6, 11, "a"}}));
+  waiting.Add(MakeSaga({{7, 12, "b"}}));
+  EXPECT_EQ(waiting.Take(1, {}, kAllRead).size(), 6u);
+  EXPECT_EQ(waiting.Take(1, {}, kAllRead).size(), 1u);
+}
+
 TEST(WaitingSagasTest, HandsOutEverySagaOnceWhateverTheOrderAndTheBusyKeys) {
   for (uint64_t seed = 1; seed <= 200; ++seed) {
     std::mt19937_64 random(seed);

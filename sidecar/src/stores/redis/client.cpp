@@ -11,14 +11,11 @@
 
 #include "stores/redis/cluster_client.h"
 #include "stores/redis/error.h"
+#include "stores/redis/scanner.h"
 #include "stores/redis/sentinel.h"
 
 namespace apex::redis {
 namespace {
-
-/// Keys Redis looks at in one SCAN call: it serves nobody else meanwhile, about a quarter of a
-/// millisecond.
-constexpr const char* kScanCount = "1000";
 
 std::string Sha1(std::string_view text) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -32,13 +29,12 @@ std::string Sha1(std::string_view text) {
 /// One server at a time, wherever it is.
 class ServerClient : public Client {
  public:
-  ServerClient(Login login, Connection::Resolve resolve)
-      : Client(login.scripts),
-        connection_(std::make_shared<const Login>(std::move(login)), std::move(resolve)) {}
+  ServerClient(const std::shared_ptr<const Login>& login, const Connection::Resolve& resolve)
+      : Client(login->scripts), connection_(login, resolve), scanner_(login, resolve) {}
 
-  Result<std::vector<std::string>> Scan(std::string_view operation, std::string_view pattern,
+  Result<std::vector<std::string>> Scan(std::string_view operation, const PatternSet& patterns,
                                         ScanPass& pass, Deadline deadline) override {
-    auto keys = ScanPage(connection_, operation, pattern, pass.cursor, deadline);
+    auto keys = scanner_.Page(operation, patterns, pass.cursor, deadline);
     pass.over = keys.ok() && pass.cursor == "0";
     return keys;
   }
@@ -54,10 +50,14 @@ class ServerClient : public Client {
                                       Deadline deadline) override {
     return connection_.Exchange(operation, commands, deadline);
   }
-  void Reconnect() override { connection_.Close(); }
+  void Reconnect() override {
+    connection_.Close();
+    scanner_.Close();
+  }
 
  private:
   Connection connection_;
+  Scanner scanner_;
 };
 
 }  // namespace
@@ -74,13 +74,14 @@ std::unique_ptr<Client> Client::Make(const Target& target, std::vector<std::stri
     case Target::Kind::kSentinel:
       login.primary = true;
       return std::make_unique<ServerClient>(
-          std::move(login), [sentinels = std::make_shared<Sentinels>(target)](Deadline deadline) {
+          std::make_shared<const Login>(std::move(login)),
+          [sentinels = std::make_shared<Sentinels>(target)](Deadline deadline) {
             return sentinels->FindPrimary(deadline);
           });
     case Target::Kind::kServer: break;
   }
   return std::make_unique<ServerClient>(
-      std::move(login),
+      std::make_shared<const Login>(std::move(login)),
       [address = target.addresses.front()](Deadline) { return Result<net::Address>(address); });
 }
 
@@ -118,28 +119,6 @@ Result<std::vector<Reply>> Client::RunOnce(std::string_view operation, const Com
   if (refused == nullptr) return replies;
   if (NeedsNewConnection(refused->text)) Reconnect();
   return ReplyError(operation, refused->text);
-}
-
-Result<std::vector<std::string>> ScanPage(Connection& connection, std::string_view operation,
-                                          std::string_view pattern, std::string& cursor,
-                                          Deadline deadline) {
-  const Commands scan{{"SCAN", cursor, "MATCH", pattern, "COUNT", kScanCount}};
-  Result<std::vector<Reply>> page = connection.Exchange(operation, scan, deadline);
-  if (!page.ok()) return page.error();
-  Reply& reply = page->front();
-  if (reply.type == Reply::Type::kError) {
-    if (NeedsNewConnection(reply.text)) connection.Close();
-    return ReplyError(operation, reply.text);
-  }
-  if (reply.elements.size() != 2) {
-    return ClientError(operation, ErrorKind::kUnknownOutcome, kProtocol,
-                       "SCAN answered without a cursor");
-  }
-  cursor = std::move(reply.elements[0].text);
-  std::vector<std::string> keys;
-  keys.reserve(reply.elements[1].elements.size());
-  for (Reply& key : reply.elements[1].elements) keys.push_back(std::move(key.text));
-  return keys;
 }
 
 }  // namespace apex::redis

@@ -16,6 +16,7 @@
 #include "core/target_store.h"
 #include "stores/redis/commands.h"
 #include "stores/redis/connection.h"
+#include "stores/redis/glob.h"
 #include "stores/redis/reply.h"
 #include "stores/redis/target.h"
 
@@ -53,7 +54,7 @@ class Client {
   /// The keys of the next page that match, and some of them twice; a page may be empty. A key that
   /// is there all the time is found, unless it moves between servers of a cluster meanwhile.
   virtual Result<std::vector<std::string>> Scan(std::string_view operation,
-                                                std::string_view pattern, ScanPass& pass,
+                                                const PatternSet& patterns, ScanPass& pass,
                                                 Deadline deadline) = 0;
 
   /// The same commands, without keys, at every primary; the replies of one after those of another.
@@ -83,10 +84,5 @@ class Client {
   std::vector<std::string> digests_;
   std::shared_ptr<Claims> claims_;
 };
-
-/// One page of one server.
-Result<std::vector<std::string>> ScanPage(Connection& connection, std::string_view operation,
-                                          std::string_view pattern, std::string& cursor,
-                                          Deadline deadline);
 
 }  // namespace apex::redis

@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
 #include <numeric>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "stores/redis/error.h"
@@ -14,6 +16,14 @@ namespace {
 
 /// So often a command is sent to where it was redirected; a cluster in order needs one or two.
 constexpr int kRedirectionsMax = 8;
+/// How long a slot that is moving is left alone before a command is sent again.
+constexpr std::chrono::milliseconds kSlotMoves{10};
+/// With less time left it is not sent any more: without its answer nobody would know what it did.
+constexpr std::chrono::milliseconds kLastTry{50};
+
+Connection::Resolve ResolveTo(const net::Address& address) {
+  return [address](Deadline) { return Result<net::Address>(address); };
+}
 
 StoreError Down(std::string_view operation, std::string why) {
   return ClientError(operation, ErrorKind::kTransient, "CLUSTERDOWN", std::move(why));
@@ -33,14 +43,14 @@ void ClusterClient::SetClaims(std::shared_ptr<Claims> claims) {
 
 void ClusterClient::Reconnect() {
   connections_.clear();
+  scanner_.reset();
   slots_.reset();
 }
 
 Connection& ClusterClient::ConnectionTo(const net::Address& address) {
   std::unique_ptr<Connection>& connection = connections_[address];
   if (!connection) {
-    connection = std::make_unique<Connection>(
-        login_, [address](Deadline) { return Result<net::Address>(address); });
+    connection = std::make_unique<Connection>(login_, ResolveTo(address));
     if (claims_) connection->Claim(claims_);
   }
   return *connection;
@@ -246,7 +256,7 @@ Result<std::vector<Reply>> ClusterClient::RunEverywhere(std::string_view operati
 }
 
 Result<std::vector<std::string>> ClusterClient::Scan(std::string_view operation,
-                                                     std::string_view pattern, ScanPass& pass,
+                                                     const PatternSet& patterns, ScanPass& pass,
                                                      Deadline deadline) {
   if (Status learnt = LearnSlots(operation, deadline); !learnt.ok()) return learnt.error();
   const std::vector<net::Address> primaries = slots_->Primaries();
@@ -261,7 +271,10 @@ Result<std::vector<std::string>> ClusterClient::Scan(std::string_view operation,
     if (pass.over) return std::vector<std::string>();
     pass.server = *next;
   }
-  auto keys = ScanPage(ConnectionTo(*pass.server), operation, pattern, pass.cursor, deadline);
+  if (!scanner_ || scanner_->first != *pass.server) {
+    scanner_.emplace(*pass.server, Scanner(login_, ResolveTo(*pass.server)));
+  }
+  auto keys = scanner_->second.Page(operation, patterns, pass.cursor, deadline);
   if (!keys.ok()) {
     slots_.reset();
     return keys;

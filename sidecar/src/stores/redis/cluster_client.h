@@ -11,6 +11,7 @@
 
 #include "stores/redis/client.h"
 #include "stores/redis/connection.h"
+#include "stores/redis/scanner.h"
 #include "stores/redis/slots.h"
 
 namespace apex::redis {
@@ -20,7 +21,7 @@ class ClusterClient : public Client {
   /// `seeds` are some nodes of the cluster; the others are learnt from it.
   ClusterClient(Login login, std::vector<net::Address> seeds);
 
-  Result<std::vector<std::string>> Scan(std::string_view operation, std::string_view pattern,
+  Result<std::vector<std::string>> Scan(std::string_view operation, const PatternSet& patterns,
                                         ScanPass& pass, Deadline deadline) override;
   Result<std::vector<Reply>> RunEverywhere(std::string_view operation, const Commands& commands,
                                            Deadline deadline) override;
@@ -64,8 +65,9 @@ class ClusterClient : public Client {
   const std::vector<net::Address> seeds_;
   std::shared_ptr<Claims> claims_;
   std::map<net::Address, std::unique_ptr<Connection>> connections_;
-  std::optional<SlotMap> slots_;  ///< Nothing: it has to be fetched.
-  bool moved_ = false;            ///< A slot has, and others may have.
+  std::optional<std::pair<net::Address, Scanner>> scanner_;  ///< Of the server of the last page.
+  std::optional<SlotMap> slots_;                             ///< Nothing: it has to be fetched.
+  bool moved_ = false;                                       ///< A slot has, and others may have.
 };
 
 }  // namespace apex::redis

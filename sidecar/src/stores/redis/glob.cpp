@@ -2,14 +2,16 @@
 
 #include <algorithm>
 #include <optional>
+#include <unordered_map>
+#include <utility>
 
 namespace apex::redis {
 namespace {
 
 constexpr std::string_view kGlobCharacters = "*?[]\\";
 
-/// Bounds both the number of run tables and the cost of a lookup; longer runs are cut.
-constexpr size_t kRunBytesMax = 16;
+/// Bounds what the search for runs takes of memory; longer ones are cut.
+constexpr size_t kRunBytesMax = 8;
 
 /// Consumes a class, pattern[at] being the character after '['. Returns whether `c` is in it and
 /// moves `at` to the last character of the class. A class that the pattern's end cuts short is
@@ -128,38 +130,40 @@ bool GlobMatch(std::string_view pattern, std::string_view text) {
 }
 
 PatternSet::PatternSet(std::vector<std::string> patterns)
-    : patterns_(std::move(patterns)), scan_pattern_(CommonPattern(patterns_)) {
-  std::vector<std::vector<std::string>> runs;
+    : scan_pattern_(CommonPattern(patterns)), scans_exactly_(patterns.size() == 1) {
+  std::vector<std::vector<std::string>> runs_of;
   std::unordered_map<std::string, size_t> shared_by;
-  for (const std::string& pattern : patterns_) {
-    runs.push_back(LiteralRuns(pattern));
-    for (const std::string& run : runs.back()) ++shared_by[run];
+  for (const std::string& pattern : patterns) {
+    runs_of.push_back(LiteralRuns(pattern));
+    for (const std::string& run : runs_of.back()) ++shared_by[run];
   }
-  for (size_t i = 0; i < patterns_.size(); ++i) {
+  std::vector<std::string> runs;
+  std::unordered_map<std::string, size_t> known;
+  for (size_t i = 0; i < patterns.size(); ++i) {
     // The run that fewest patterns share singles this one out best: the identifier and not the word
     // before it.
     const auto rarest =
-        std::ranges::min_element(runs[i], [&](const std::string& a, const std::string& b) {
+        std::ranges::min_element(runs_of[i], [&](const std::string& a, const std::string& b) {
           return std::pair(shared_by[a], b.size()) < std::pair(shared_by[b], a.size());
         });
-    if (rarest == runs[i].end()) {
-      without_run_.push_back(i);
-    } else {
-      by_run_length_[rarest->size()][*rarest].push_back(i);
+    if (rarest == runs_of[i].end()) {
+      without_run_.push_back(std::move(patterns[i]));
+      continue;
     }
+    const auto [at, is_new] = known.emplace(*rarest, runs.size());
+    if (is_new) {
+      runs.push_back(*rarest);
+      by_run_.emplace_back();
+    }
+    by_run_[at->second].push_back(std::move(patterns[i]));
   }
+  runs_ = WordFinder(runs);
 }
 
 bool PatternSet::Matches(std::string_view key) const {
-  const auto matches = [&](size_t i) { return GlobMatch(patterns_[i], key); };
-  if (std::ranges::any_of(without_run_, matches)) return true;
-  for (const auto& [length, by_run] : by_run_length_) {
-    for (size_t at = 0; at + length <= key.size(); ++at) {
-      const auto found = by_run.find(key.substr(at, length));
-      if (found != by_run.end() && std::ranges::any_of(found->second, matches)) return true;
-    }
-  }
-  return false;
+  const auto matches = [key](const std::string& pattern) { return GlobMatch(pattern, key); };
+  return std::ranges::any_of(without_run_, matches) ||
+         runs_.AnyIn(key, [&](size_t run) { return std::ranges::any_of(by_run_[run], matches); });
 }
 
 std::string PatternSet::CommonPattern(const std::vector<std::string>& patterns) {

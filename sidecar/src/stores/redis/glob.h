@@ -3,11 +3,12 @@
 // Pure; a PatternSet is immutable after construction and safe to share.
 #pragma once
 
-#include <map>
+#include <cstddef>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
+
+#include "stores/redis/word_finder.h"
 
 namespace apex::redis {
 
@@ -20,9 +21,8 @@ std::string EscapeGlob(std::string_view text);
 /// Exactly what Redis decides for SCAN's MATCH, for unclosed classes and reversed ranges too.
 bool GlobMatch(std::string_view pattern, std::string_view text);
 
-/// Matches a key against thousands of patterns in about the time of a few: each pattern is found by
-/// a run of ordinary characters that every key it matches must contain, and only then compared
-/// whole.
+/// Matches a key against thousands of patterns in about the time of one: each pattern is found by a
+/// run of ordinary characters that every key it matches must contain, and only then compared whole.
 class PatternSet {
  public:
   explicit PatternSet(std::vector<std::string> patterns);
@@ -32,21 +32,17 @@ class PatternSet {
   /// A pattern for SCAN that every key of interest matches: the only pattern, or the common
   /// beginning of all.
   const std::string& ScanPattern() const { return scan_pattern_; }
+  /// Whether every key that it finds is of interest.
+  bool ScansExactly() const { return scans_exactly_; }
 
  private:
-  struct Hash : std::hash<std::string_view> {
-    // NOLINTNEXTLINE(readability-identifier-naming): the standard library asks for this name.
-    using is_transparent = void;
-  };
-  using ByRun = std::unordered_map<std::string, std::vector<size_t>, Hash, std::equal_to<>>;
-
   static std::string CommonPattern(const std::vector<std::string>& patterns);
 
-  std::vector<std::string> patterns_;
   std::string scan_pattern_;
-  /// Patterns by one of their runs, in one table a run length.
-  std::map<size_t, ByRun> by_run_length_;
-  std::vector<size_t> without_run_;
+  bool scans_exactly_;
+  std::vector<std::string> without_run_;
+  WordFinder runs_;
+  std::vector<std::vector<std::string>> by_run_;  ///< Patterns by one of their runs.
 };
 
 }  // namespace apex::redis

@@ -104,10 +104,10 @@ Result<std::optional<StoredRow>> RedisReader::Expected(const ChangePtr& row) {
 Status RedisReader::ReadAll(const MappingPtr& mapping, const Page& page) {
   Result<const CachePlan*> plan = PlanOf(mapping);
   if (!plan.ok()) return plan.error();
-  const std::string pattern = (*plan)->EntryPattern();
+  const PatternSet entries({(*plan)->EntryPattern()});
   ScanPass pass;
   while (!pass.over) {
-    const auto keys = client_->Scan("read", pattern, pass, Deadline::After(kReadTimeout));
+    const auto keys = client_->Scan("read", entries, pass, Deadline::After(kReadTimeout));
     if (!keys.ok()) return keys.error();
     Result<std::vector<StoredRow>> rows = ReadKeys(*mapping, **plan, *keys);
     if (!rows.ok()) return rows.error();

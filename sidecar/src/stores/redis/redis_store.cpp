@@ -380,7 +380,9 @@ Status RedisStore::InvalidateTags(std::string_view operation, std::vector<std::s
 
 Status RedisStore::UnlinkMatches(std::string_view operation,
                                  const std::vector<std::string>& patterns, Deadline deadline) {
+  passing_ = {};
   if (patterns.empty()) return {};
+  const auto start = Deadline::Clock::now();
   const PatternSet set(patterns);
   ScanPass pass = patterns == interrupted_.patterns ? interrupted_.pass : ScanPass();
   interrupted_ = {};
@@ -394,27 +396,19 @@ Status RedisStore::UnlinkMatches(std::string_view operation,
       return unlinked;
     }
   }
+  passing_ = std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
   return {};
 }
 
 Status RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
                               ScanPass& pass, Deadline deadline) {
-  const auto keys = NextMatches(operation, patterns, pass, deadline);
+  const auto keys = client_->Scan(operation, patterns, pass, deadline);
   if (!keys.ok()) return keys.error();
   if (keys->empty()) return {};
   Commands unlinks;
   AppendUnlinks(*keys, client_->has_slots(), unlinks);
   const auto unlinked = client_->Run(operation, unlinks, deadline);
   return unlinked.ok() ? Status() : Status(unlinked.error());
-}
-
-Result<std::vector<std::string>> RedisStore::NextMatches(std::string_view operation,
-                                                         const PatternSet& patterns, ScanPass& pass,
-                                                         Deadline deadline) {
-  auto keys = client_->Scan(operation, patterns.ScanPattern(), pass, deadline);
-  if (keys.ok())
-    std::erase_if(*keys, [&](const std::string& key) { return !patterns.Matches(key); });
-  return keys;
 }
 
 }  // namespace apex::redis

@@ -5,6 +5,7 @@
 // a script compares; the connections of an earlier leader are ended (claim.h).
 #pragma once
 
+#include <chrono>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -42,6 +43,8 @@ class RedisStore : public CacheStore {
   /// than texts under names like those of our own entries stay.
   Result<bool> Truncate(const Fence& fence, const Change& truncation, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
+  /// Of the pass over all keys, which is one for however many patterns.
+  std::chrono::microseconds FixedPart() const override { return passing_; }
   Status Ping(Deadline deadline) override;
   Status Examine(std::span<const MappingPtr> mappings, Deadline deadline) override;
 
@@ -69,10 +72,6 @@ class RedisStore : public CacheStore {
   /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,
                        Deadline deadline);
-  /// The keys that match on the next page of a pass.
-  Result<std::vector<std::string>> NextMatches(std::string_view operation,
-                                               const PatternSet& patterns, ScanPass& pass,
-                                               Deadline deadline);
   Status UnlinkPage(std::string_view operation, const PatternSet& patterns, ScanPass& pass,
                     Deadline deadline);
 
@@ -95,6 +94,7 @@ class RedisStore : public CacheStore {
     ScanPass pass;
   };
   Interrupted interrupted_;
+  std::chrono::microseconds passing_{};  ///< What the last Write's pass took.
   using PassName = std::tuple<std::string_view, uint32_t, int64_t>;
   std::map<PassName, ScanPass> passes_;  ///< Of truncations that are under way.
   int64_t epoch_ = 0;                    ///< Whose they are.

@@ -21,6 +21,7 @@ constexpr int kPagesMax = 200;
 
 Result<bool> RedisStore::Truncate(const Fence& fence, const Change& truncation, Deadline deadline) {
   client_->Claim(fence);
+  passing_ = {};
   if (!truncation.mapping->cache) return true;
   Result<const CachePlan*> plan = PlanOf(truncation.mapping);
   if (!plan.ok()) return plan.error();
@@ -71,7 +72,7 @@ Result<bool> RedisStore::PassOver(std::string_view operation, const TableKeys& t
   if (auto interrupted = passes_.extract(name)) pass = std::move(interrupted.mapped());
   for (int page = 0; page < pages_max; ++page) {
     const ScanPass reached = pass;
-    const auto found = NextMatches(operation, set, pass, deadline);
+    const auto found = client_->Scan(operation, set, pass, deadline);
     Status removed = found.ok() ? RemoveKeys(operation, table, truncation.seq, *found, deadline)
                                 : Status(found.error());
     if (!removed.ok()) {

@@ -1,5 +1,6 @@
 // Makes replies of the bytes that a Redis server sends, in whatever pieces they come: hiredis's
-// reader, over bytes that come by a transport of ours.
+// reader, over bytes that come by a transport of ours and into replies of ours, so that none is
+// made twice.
 //
 // One thread uses it.
 #pragma once
@@ -31,10 +32,17 @@ class ReplyReader {
   State Next(Reply& reply);
 
  private:
+  struct Functions;
   struct Free {
     void operator()(redisReader* reader) const;
   };
+  /// The reply that hiredis is making.
+  struct Making {
+    Reply reply{};
+    bool unasked = false;
+  };
 
+  std::unique_ptr<Making> making_;  ///< Where hiredis knows it.
   std::unique_ptr<redisReader, Free> reader_;
   std::string incoming_;
 };
