@@ -64,6 +64,26 @@ def test_a_result_of_what_was_read_before_a_change_is_not_kept(documents: World)
     register(documents, "query:a", ["doc:1"], "changed")
 
 
+def test_a_truncate_takes_what_is_registered_under_any_row_of_the_table(documents: World) -> None:
+    register(documents, "query:a", ["doc:1", "doc:2"])
+    register(documents, "query:b", ["user:u1"])
+    register(documents, "query:c", ["page:1"])
+    change(documents, "TRUNCATE documents")
+    assert set(documents.redis.scan_iter("query:*")) == {"query:c"}
+    assert set(documents.redis.scan_iter("_apex:tag:*")) == {"_apex:tag:page:1"}
+
+
+def test_a_result_of_what_was_read_before_a_truncate_is_not_kept(documents: World) -> None:
+    def slow() -> tuple[str, list[str]]:
+        title = documents.value("SELECT title FROM documents WHERE id = 1")
+        change(documents, "TRUNCATE documents")
+        return title, ["doc:1"]
+
+    assert Cache(documents.redis).get_tagged("query:a", slow, 300) == "title 1"
+    assert documents.redis.get("query:a") is None
+    register(documents, "query:a", ["doc:1"], "nothing")
+
+
 def test_whatever_was_evicted_meanwhile_nothing_stale_is_kept(documents: World) -> None:
     """Of the lease and the journal that it is compared with, either may be gone when the fill comes."""
     for evicted in (lease_key("query:a"), "_apex:journal"):

@@ -442,6 +442,34 @@ TEST_F(RedisStoreTest, TruncateTakesOlderEntriesAndWhateverRowsOfTheTableName) {
   EXPECT_TRUE(event["document_id"].is_null());
 }
 
+TEST_F(RedisStoreTest, TruncateTakesWhatIsRegisteredUnderTheTagsOfAnyRow) {
+  if (observer_->has_slots()) GTEST_SKIP() << "the prefix of these tests has no hash tag";
+  auto mapping = NewMapping(CacheMode::kInvalidate);
+  mapping->columns[0] = {.name = "id", .kind = ColumnKind::kInt};
+  mapping->cache->entry = "";
+  mapping->cache->tags = {"doc:{id}", "docs"};
+  const auto tagged = [&](const std::string& tag, int keys) {
+    for (int i = 0; i < keys; ++i) {
+      const std::string name = "query:" + tag + ":" + std::to_string(i);
+      Set(name);
+      Do({"ZADD", prefix_ + "_apex:tag:" + tag, "9e15", prefix_ + name}, 1);
+    }
+  };
+  const auto fill = [&] {
+    tagged("doc:1", 3);
+    tagged("doc:22", 2500);
+    tagged("docs", 2);
+    tagged("user:1", 1);
+    Do({"ZADD", prefix_ + "_apex:journal", "inf", "journal"}, 1);
+  };
+  fill();
+  ASSERT_TRUE(store_->Evict(fence_, std::vector{Rows({Truncation(mapping, 20)})}, Soon()).ok());
+  EXPECT_THAT(Names(), UnorderedElementsAre("query:user:1:0", "_apex:tag:user:1"));
+  fill();
+  Truncate(mapping, 20);
+  EXPECT_THAT(Names(), UnorderedElementsAre("query:user:1:0", "_apex:tag:user:1"));
+}
+
 TEST_F(RedisStoreTest, TruncateOfEntriesThatServicesFillTakesThemAll) {
   const auto mapping = NewMapping(CacheMode::kInvalidate);
   Set("doc:a");

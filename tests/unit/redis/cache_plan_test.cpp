@@ -248,6 +248,7 @@ TEST(CachePlanTest, NamesWhateverRowsOfATableMayHaveByPatternsAsNarrowAsTheKindA
   mapping->columns.push_back({.name = "name", .kind = ColumnKind::kText});
   mapping->cache->entry = "doc:{v}";
   mapping->cache->invalidate = {"doc:{v}:chunks", "n[o]:*{id}*", "by:{name}", "all:docs"};
+  mapping->cache->tags = {"row:{id}", "all rows"};
   Result<CachePlan> plan = CachePlan::Compile(mapping, "a*p:");
   ASSERT_TRUE(plan.ok());
   const TableKeys table = plan->KeysOfTable();
@@ -261,6 +262,8 @@ TEST(CachePlanTest, NamesWhateverRowsOfATableMayHaveByPatternsAsNarrowAsTheKindA
   EXPECT_TRUE(GlobMatch(table.patterns[0], "a*p:doc:" + id + ":chunks"));
   EXPECT_EQ(table.patterns[1], R"(a\*p:n[o]:*[-0-9]**)");
   EXPECT_EQ(table.patterns[2], R"(a\*p:by:*)");
+  EXPECT_THAT(table.tags, ElementsAre("all rows"));
+  EXPECT_THAT(table.tag_sets, ElementsAre(R"(a\*p:_apex:tag:row:[-0-9]*)"));
 }
 
 TEST(EventMessageTest, ATableAsAWholeIsNoDocument) {

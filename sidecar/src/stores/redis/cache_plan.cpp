@@ -10,6 +10,7 @@
 
 #include "stores/redis/error.h"
 #include "stores/redis/glob.h"
+#include "stores/redis/tags.h"
 
 namespace apex::redis {
 namespace {
@@ -215,6 +216,13 @@ TableKeys CachePlan::KeysOfTable() const {
       table.keys.push_back(*key.Render(key_prefix_, Image()));
     } else {
       table.patterns.push_back(key.Pattern(key_prefix_, *mapping_));
+    }
+  }
+  for (const KeyTemplate& tag : tags_) {
+    if (tag.columns().empty()) {
+      table.tags.push_back(*tag.Render("", Image()));
+    } else {
+      table.tag_sets.push_back(tag.Pattern(TagKey(key_prefix_, ""), *mapping_));
     }
   }
   return table;

@@ -60,6 +60,8 @@ struct TableKeys {
   bool versioned = false;             ///< The entries are written by us, with their version.
   std::vector<std::string> keys;      ///< Named in the same way by every row.
   std::vector<std::string> patterns;  ///< Of all other keys.
+  std::vector<std::string> tags;      ///< That every row has.
+  std::vector<std::string> tag_sets;  ///< Patterns of the sets of all other tags.
 };
 
 struct Lifetime {

@@ -39,8 +39,9 @@ class RedisStore : public CacheStore {
   /// Entries and keys first, then patterns, then events: a subscriber that reads at once finds
   /// nothing stale. Nothing is sent when a row cannot be encoded.
   Status Write(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) override;
-  /// Also entries that services have filled, and what the templates name of any row. Other values
-  /// than texts under names like those of our own entries stay.
+  /// Also entries that services have filled, what the templates name of any row, and what is
+  /// registered under the tags of any row. Other values than texts under names like those of our
+  /// own entries stay.
   Result<bool> Truncate(const Fence& fence, const Change& truncation, Deadline deadline) override;
   Status Undo(const Fence& fence, std::span<const RowUndo> rows, Deadline deadline) override;
   /// Of the pass over all keys, which is one for however many patterns.
@@ -86,6 +87,8 @@ class RedisStore : public CacheStore {
   /// Up to `pages_max` pages of a pass over the keys of a truncated table. True: it is at its end.
   Result<bool> PassOver(std::string_view operation, const TableKeys& table,
                         const Change& truncation, int pages_max, Deadline deadline);
+  /// Of results that depend on what was read until now, whatever tags they have.
+  Status RefuseTaggedFills(std::string_view operation, Deadline deadline);
   Status RemoveKeys(std::string_view operation, const TableKeys& table, int64_t seq,
                     const std::vector<std::string>& keys, Deadline deadline);
 
