@@ -250,6 +250,7 @@ Answer ReadThrough::LookOrRead(const Asked& asked) {
   switch (looked->kind) {
     case redis::Looked::Kind::kNone: return NoSuchRow(Answer::Source::kHit);
     case redis::Looked::Kind::kLease: return ReadRow(asked, looked->text);
+    case redis::Looked::Kind::kFull: return ReadRow(asked, std::nullopt);
     case redis::Looked::Kind::kValue: break;
   }
   if (IsOurs(looked->text)) return Found(Answer::Source::kHit, std::move(looked->text));

@@ -76,6 +76,7 @@ void CacheService::UpdateMetrics() {
   Result<redis::CacheStatistics> found = entries_->Statistics(Deadline::After(kPatience));
   if (!found.ok()) return;
   metrics_.SetCache({.keys = found->total_keys,
+                     .keys_max = found->keys_max,
                      .memory_bytes = found->memory_usage_bytes,
                      .memory_limit_bytes = found->memory_limit_bytes,
                      .hits = found->keyspace_hits,
@@ -89,6 +90,7 @@ std::string ToJson(const redis::CacheStatistics& statistics) {
   // Two digits behind the point tell all that a rate has to say.
   const double hit_rate = std::round(100 * statistics.hit_rate()) / 100;
   return nlohmann::ordered_json{{"total_keys", statistics.total_keys},
+                                {"keys_max", statistics.keys_max},
                                 {"memory_usage_bytes", statistics.memory_usage_bytes},
                                 {"memory_limit_bytes", statistics.memory_limit_bytes},
                                 {"eviction_policy", statistics.eviction_policy},

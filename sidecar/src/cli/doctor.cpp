@@ -161,6 +161,15 @@ void ExamineCache(const config::Config& config, const std::vector<MappingPtr>& m
   if (!config.redis) return;
   const auto found = AskCache(*config.redis, Deadline::After(kTimeout));
   if (!found.ok()) return;  // It has been said already that Redis does not answer.
+  if (found->keys_max > 0 && found->total_keys >= found->keys_max) {
+    report.Advice(fmt::format("redis holds {} keys, and beyond {} the sidecar adds none: rows that "
+                              "have no entry are read from PostgreSQL",
+                              found->total_keys, found->keys_max),
+                  "raise redis.keys_max, or let entries live shorter by the ttl of apex.cache");
+  } else if (found->keys_max > 0) {
+    report.Fine(fmt::format("redis holds {} keys, and the sidecar adds some up to {}",
+                            found->total_keys, found->keys_max));
+  }
   const std::string& policy = found->eviction_policy;
   const std::string uses =
       fmt::format("redis holds {} keys in {} bytes", found->total_keys, found->memory_usage_bytes);

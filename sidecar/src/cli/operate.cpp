@@ -106,7 +106,9 @@ int ShowCache(const config::Config& config, bool as_json) {
       found->memory_limit_bytes == 0
           ? "no limit"
           : fmt::format("of {}, then {}", found->memory_limit_bytes, found->eviction_policy);
-  std::cout << fmt::format("keys         {}\n", found->total_keys)
+  const std::string keys_max =
+      found->keys_max == 0 ? "" : fmt::format(", none are added beyond {}", found->keys_max);
+  std::cout << fmt::format("keys         {}{}\n", found->total_keys, keys_max)
             << fmt::format("memory       {} bytes, {}\n", found->memory_usage_bytes, limit)
             << fmt::format("hits         {}\n", found->keyspace_hits)
             << fmt::format("misses       {}\n", found->keyspace_misses)

@@ -22,6 +22,7 @@ redis::RedisOptions RedisOptionsFrom(const config::Redis& config) {
           .key_prefix = config.key_prefix,
           .channel = config.channel,
           .stream = config.stream,
+          .keys_max = config.keys_max,
           .sentinel_password = config.sentinel_password,
           .tls_ca_file = config.tls_ca_file,
           .tls_cert_file = config.tls_cert_file,

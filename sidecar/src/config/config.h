@@ -41,6 +41,7 @@ struct Redis {
   std::string key_prefix;
   std::string channel = "cache_invalidation";
   std::string stream;
+  int64_t keys_max = 0;  ///< 0: no limit.
 };
 
 struct Http {

@@ -15,6 +15,7 @@ namespace apex::config {
 namespace {
 
 constexpr int64_t kDayMs = 24LL * 60 * 60 * 1000;
+constexpr int64_t kKeysMax = 1'000'000'000'000;
 constexpr size_t kPipelineBytesMax = 63;
 
 constexpr std::array<std::string_view, 6> kNeo4jSchemes{"bolt",  "bolt+s",  "bolt+ssc",
@@ -150,8 +151,9 @@ KeySpec Secret(const char* name, Member Config::*section, std::string Section::*
   return Text(name, section, field, check, expected, meaning, true);
 }
 
-KeySpec Integer(const char* name, int64_t Engine::*field, int64_t min, int64_t max,
-                const char* meaning) {
+template <typename Member, typename Section>
+KeySpec Integer(const char* name, Member Config::*section, int64_t Section::*field, int64_t min,
+                int64_t max, const char* meaning) {
   KeySpec key{.name = name,
               .expected = "an integer from " + std::to_string(min) + " to " + std::to_string(max),
               .meaning = meaning,
@@ -163,10 +165,10 @@ KeySpec Integer(const char* name, int64_t Engine::*field, int64_t min, int64_t m
     const char* const end = text.data() + text.size();
     const auto [at, error] = std::from_chars(text.data(), end, value);
     if (error != std::errc() || at != end || value < min || value > max) return false;
-    config.engine.*field = value;
+    Deref(config.*section).*field = value;
     return true;
   };
-  key.get = [=](const Config& config) { return std::to_string(config.engine.*field); };
+  key.get = [=](const Config& config) { return std::to_string(Deref(config.*section).*field); };
   return key;
 }
 
@@ -234,6 +236,9 @@ std::vector<KeySpec> StoreKeys() {
            "The channel that invalidation events are published on."),
       Text("redis.stream", &Config::redis, &Redis::stream, Anything, "a key",
            "A stream that keeps the last 10000 events as well, for subscribers that were away."),
+      Integer("redis.keys_max", &Config::redis, &Redis::keys_max, 0, kKeysMax,
+              "The sidecar adds no key where the database, or the server of a cluster, holds so "
+              "many, whoever's they are; 0: no limit."),
   };
 }
 
@@ -254,30 +259,30 @@ std::vector<KeySpec> EngineKeys() {
   return {
       Text("engine.pipeline", &Config::engine, &Engine::pipeline, IsPipeline,
            "up to 63 letters, digits, '_', '-' or '.'", "The pipeline this process works for."),
-      Integer("engine.lease_ms", &Engine::lease_ms, 100, 60000,
+      Integer("engine.lease_ms", &Config::engine, &Engine::lease_ms, 100, 60000,
               "A leader without a sign of life for this long is replaced by a standby."),
-      Integer("engine.batch_rows_max", &Engine::batch_rows_max, 1, 100000,
+      Integer("engine.batch_rows_max", &Config::engine, &Engine::batch_rows_max, 1, 100000,
               "Rows sent to the stores at once."),
-      Integer("engine.batches_in_flight_max", &Engine::batches_in_flight_max, 1, 64,
-              "Batches of disjoint rows under way at once."),
-      Integer("engine.piece_rows_max", &Engine::piece_rows_max, 1, 1000000,
+      Integer("engine.batches_in_flight_max", &Config::engine, &Engine::batches_in_flight_max, 1,
+              64, "Batches of disjoint rows under way at once."),
+      Integer("engine.piece_rows_max", &Config::engine, &Engine::piece_rows_max, 1, 1000000,
               "Changes read from the outbox at once, besides the rest of their sagas up to 8192 "
               "further; a saga that reaches beyond is split."),
-      Integer("engine.pending_rows_max", &Engine::pending_rows_max, 1, 10000000,
+      Integer("engine.pending_rows_max", &Config::engine, &Engine::pending_rows_max, 1, 10000000,
               "Changes read and not yet settled; no more are read beyond it. Not less than "
               "engine.piece_rows_max."),
-      Integer("engine.poll_ms", &Engine::poll_ms, 10, 60000,
+      Integer("engine.poll_ms", &Config::engine, &Engine::poll_ms, 10, 60000,
               "The longest sleep between looks at the outbox without a wake-up."),
-      Integer("engine.store_timeout_ms", &Engine::store_timeout_ms, 100, 600000,
+      Integer("engine.store_timeout_ms", &Config::engine, &Engine::store_timeout_ms, 100, 600000,
               "The longest one call to a store may take."),
-      Integer("engine.backoff_initial_ms", &Engine::backoff_initial_ms, 1, 60000,
+      Integer("engine.backoff_initial_ms", &Config::engine, &Engine::backoff_initial_ms, 1, 60000,
               "The wait after a store's first failure; it doubles with each further one."),
-      Integer("engine.backoff_max_ms", &Engine::backoff_max_ms, 1, 3600000,
+      Integer("engine.backoff_max_ms", &Config::engine, &Engine::backoff_max_ms, 1, 3600000,
               "The longest wait between attempts. Not less than engine.backoff_initial_ms."),
       Integer(
-          "engine.give_up_after_ms", &Engine::give_up_after_ms, 0, 365 * kDayMs,
+          "engine.give_up_after_ms", &Config::engine, &Engine::give_up_after_ms, 0, 365 * kDayMs,
           "A saga whose store has been failing for this long is compensated and parked; 0: never."),
-      Integer("engine.shutdown_ms", &Engine::shutdown_ms, 0, 600000,
+      Integer("engine.shutdown_ms", &Config::engine, &Engine::shutdown_ms, 0, 600000,
               "The time to finish work in flight after SIGTERM."),
   };
 }

@@ -137,6 +137,8 @@ struct Metrics::Impl {
   Counter& fill_refused = cache_fills.Add({{"result", "refused"}});
   // Redis counts anew when it is started again, which a counter here could not.
   Gauge& cache_keys = NewGauge(registry, "apex_cache_keys", "Keys in the cache's database.");
+  Gauge& cache_keys_max =
+      NewGauge(registry, "apex_cache_keys_max", "Keys beyond which none are added; 0: no limit.");
   Gauge& cache_memory =
       NewGauge(registry, "apex_cache_memory_bytes", "Memory that the cache's server uses.");
   Gauge& cache_memory_limit = NewGauge(registry, "apex_cache_memory_limit_bytes",
@@ -248,6 +250,7 @@ void Metrics::CacheFilled(bool filled) {
 void Metrics::SetCache(const CacheFigures& figures) {
   const auto set = [](Gauge& gauge, int64_t value) { gauge.Set(static_cast<double>(value)); };
   set(impl_->cache_keys, figures.keys);
+  set(impl_->cache_keys_max, figures.keys_max);
   set(impl_->cache_memory, figures.memory_bytes);
   set(impl_->cache_memory_limit, figures.memory_limit_bytes);
   set(impl_->cache_hits, figures.hits);

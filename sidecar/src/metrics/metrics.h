@@ -17,6 +17,7 @@ namespace apex {
 /// A cache's server as it sees itself, counted since it was started.
 struct CacheFigures {
   int64_t keys = 0;
+  int64_t keys_max = 0;
   int64_t memory_bytes = 0;
   int64_t memory_limit_bytes = 0;
   int64_t hits = 0;

@@ -84,12 +84,16 @@ Result<std::unique_ptr<CacheEntries>> CacheEntries::Create(const RedisOptions& o
     return ClientError("configure", ErrorKind::kPermanent, "apex.config",
                        fmt::format("the uri is not of the form {}", kUriForms));
   }
-  return std::unique_ptr<CacheEntries>(new CacheEntries(options.key_prefix, *target));
+  return std::unique_ptr<CacheEntries>(new CacheEntries(options, *target));
 }
 
-CacheEntries::CacheEntries(std::string key_prefix, const Target& target)
-    : key_prefix_(std::move(key_prefix)), connections_(kConnectionsMax, [target] {
-        return Client::Make(target, {kGetOrLeaseLua, kFillLua});
+// A fill needs no limit of its own: it puts the entry in the place of the lease.
+CacheEntries::CacheEntries(const RedisOptions& options, const Target& target)
+    : key_prefix_(options.key_prefix),
+      keys_max_(options.keys_max),
+      connections_(kConnectionsMax, [target, keys_max = options.keys_max] {
+        return Client::Make(target,
+                            {WithKeysMax(keys_max, "{'full', ''}", kGetOrLeaseLua), kFillLua});
       }) {}
 
 Result<std::optional<std::string>> CacheEntries::Get(const std::string& key, Deadline deadline) {
@@ -109,6 +113,7 @@ Result<Looked> CacheEntries::GetOrLease(const std::string& key, Deadline deadlin
   std::vector<Reply>& parts = replies->front().elements;
   if (parts.size() != 2) return UnknownAnswer("get");
   if (parts[0].text == "none") return Looked{Looked::Kind::kNone, ""};
+  if (parts[0].text == "full") return Looked{Looked::Kind::kFull, ""};
   const auto kind = parts[0].text == "value" ? Looked::Kind::kValue : Looked::Kind::kLease;
   return Looked{kind, std::move(parts[1].text)};
 }
@@ -156,6 +161,7 @@ Result<CacheStatistics> CacheEntries::Statistics(Deadline deadline) {
     all.keyspace_misses += one.keyspace_misses;
     all.evictions += one.evictions;
     all.expirations += one.expirations;
+    all.keys_max += keys_max_;
   }
   return all;
 }

@@ -23,6 +23,7 @@ struct Looked {
     kValue,  ///< `text` is the value.
     kLease,  ///< Nothing; `text` is the lease that a fill needs.
     kNone,   ///< It is remembered that there is no such row.
+    kFull,   ///< Nothing, and no key may be added.
   };
   Kind kind = Kind::kLease;
   std::string text;
@@ -38,6 +39,7 @@ struct CacheStatistics {
   int64_t keyspace_misses = 0;
   int64_t evictions = 0;
   int64_t expirations = 0;
+  int64_t keys_max = 0;  ///< Where the sidecar adds none any more; 0: it always does.
 
   /// From 0 to 100; 0 when nothing was asked.
   double hit_rate() const;
@@ -79,7 +81,7 @@ class CacheEntries {
  private:
   enum Script : size_t { kGetOrLease, kFill };
 
-  CacheEntries(std::string key_prefix, const Target& target);
+  CacheEntries(const RedisOptions& options, const Target& target);
 
   Result<std::vector<Reply>> Run(std::string_view operation, const Commands& commands,
                                  Deadline deadline);
@@ -91,7 +93,8 @@ class CacheEntries {
                                     std::initializer_list<std::string_view> arguments,
                                     Deadline deadline);
 
-  std::string key_prefix_;
+  const std::string key_prefix_;
+  const int64_t keys_max_;
   Pool<Client> connections_;
 };
 

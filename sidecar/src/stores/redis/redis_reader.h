@@ -28,7 +28,8 @@ class RedisReader : public StoreReader {
            !mapping.cache->entry.empty();
   }
   bool MayForget(const TableMapping& mapping) const override {
-    return mapping.cache->ttl_seconds.has_value() || !mapping.cache->ttl_column.empty();
+    return mapping.cache->ttl_seconds.has_value() || !mapping.cache->ttl_column.empty() ||
+           options_.keys_max > 0;
   }
   Result<std::optional<StoredRow>> Expected(const ChangePtr& row) override;
   Status ReadAll(const MappingPtr& mapping, const Page& page) override;

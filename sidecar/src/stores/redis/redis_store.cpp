@@ -104,8 +104,9 @@ Result<std::unique_ptr<RedisStore>> RedisStore::Create(RedisOptions options) {
 
 RedisStore::RedisStore(RedisOptions options, const Target& target)
     : options_(std::move(options)),
-      client_(Client::Make(target, {kSetIfNewerLua, kUnlinkIfNotNewerLua, kUnlinkIfHoldsLua,
-                                    kUnlinkIfTextLua, kInvalidateTagLua})) {}
+      client_(Client::Make(
+          target, {WithKeysMax(options_.keys_max, "0", kSetIfNewerLua), kUnlinkIfNotNewerLua,
+                   kUnlinkIfHoldsLua, kUnlinkIfTextLua, kInvalidateTagLua})) {}
 
 Status RedisStore::Ping(Deadline deadline) {
   const auto pong = client_->Run("ping", {{"PING"}}, deadline);
@@ -125,6 +126,7 @@ Status RedisStore::Prepare(const Fence& fence, std::span<const MappingPtr> mappi
   commands.Add({"UNLINK", probe}, kFirstKey);
   // Something else under its name would refuse every event.
   if (!options_.stream.empty()) commands.Add({"XLEN", options_.stream}, kFirstKey);
+  if (options_.keys_max > 0) commands.Add({"DBSIZE"});
   const auto replies = client_->Run("prepare", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }
@@ -138,6 +140,7 @@ Status RedisStore::Examine(std::span<const MappingPtr> mappings, Deadline deadli
                     {"CLIENT", "LIST", "TYPE", "normal"},
                     {"CLIENT", "KILL", "ID", "9223372036854775807"}};
   commands.Add({"UNLINK", probe}, kFirstKey);
+  if (options_.keys_max > 0) commands.Add({"DBSIZE"});
   const auto replies = client_->Run("ping", commands, deadline);
   return replies.ok() ? Status() : Status(replies.error());
 }

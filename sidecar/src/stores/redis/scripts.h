@@ -8,6 +8,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 
 namespace apex::redis {
 
@@ -18,6 +20,15 @@ enum Script : size_t {
   kUnlinkIfText,
   kInvalidateTag
 };
+
+/// A script that answers `full`, Lua, instead of adding a key where there are `keys_max`; 0: no
+/// limit. Redis counts, and nobody comes in between, so that the limit holds exactly.
+inline std::string WithKeysMax(int64_t keys_max, const std::string& full,
+                               const std::string& script) {
+  if (keys_max == 0) return script;
+  return "\nif redis.call('DBSIZE') >= " + std::to_string(keys_max) +
+         " and redis.call('EXISTS', unpack(KEYS)) == 0 then return " + full + " end" + script;
+}
 
 /// KEYS[1], ARGV[1] = seq, ARGV[2] = value, ARGV[3] = seconds to live or ''.
 inline constexpr const char* kSetIfNewerLua = R"(

@@ -3,6 +3,7 @@
 // Pure. Holds secrets: nobody prints one whole.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -18,6 +19,7 @@ struct RedisOptions {
   std::string key_prefix;  ///< Before every key and pattern, not before the channel.
   std::string channel = "cache_invalidation";
   std::string stream{};             ///< Where events are kept, too; empty: nowhere.
+  int64_t keys_max = 0;             ///< No key is added where there are so many; 0: no limit.
   std::string sentinel_password{};  ///< Of the sentinels themselves.
   std::string tls_ca_file{};
   std::string tls_cert_file{};
