@@ -1,10 +1,12 @@
 """Redis as a cluster of six servers, behind sentinels, encrypted, and with a user of few rights."""
 
+import concurrent.futures
 import json
 import os
 import pathlib
 import subprocess
 import threading
+import urllib.parse
 from collections.abc import Iterator
 
 import pytest
@@ -151,6 +153,56 @@ def test_slots_that_move_while_rows_are_written_lose_nothing(cached: Cached, clu
     assert not failed
     cached.world.wait_synced()
     assert cached.differences() == [] and cached.world.parked() == []
+
+
+def test_a_reader_that_misses_while_its_slot_moves_fills_the_entry_all_the_same(cached: Cached, cluster: RedisCluster) -> None:
+    key = "doc:7"
+    cached.redis.delete(key)
+    for beside in ("{doc:7}:a", "{doc:7}:b"):
+        cached.redis.set(beside, "something in the same slot")
+    target = cluster.nodes[(cluster.nodes.index(cluster.primary_of(key)) + 1) % 3]
+    asking = []
+
+    def refused() -> bool:
+        """Entry and lease are of one script, which nobody can run before the slot has moved."""
+        return any("errorstat_TRYAGAIN" in node.client().info("errorstats") for node in cluster.nodes)
+
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+
+        def read() -> None:
+            asking.append(pool.submit(cached.sidecar.get, "/api/v1/cache/document/7"))
+            wait_until(refused)
+
+        cluster.move(key, target, during=read)
+        status, text = asking[0].result()[:2]
+    assert status == 200 and json.loads(text)["title"] == "about 7"
+    assert json.loads(cached.redis.get(key))["title"] == "about 7"
+
+
+def test_a_key_whose_lease_cannot_lie_in_its_slot_is_read_and_never_filled(cached: Cached) -> None:
+    cached.world.pg.execute("""
+        CREATE TABLE pages (name text PRIMARY KEY, body text);
+        SELECT apex.attach('pages', cache => apex.cache('page', columns => ARRAY['body'], invalidate => '{}'));
+        INSERT INTO pages VALUES ('a}b', 'old'), ('ab', 'old');
+    """)
+    cached.world.wait_synced()
+
+    def body(name: str) -> str | None:
+        status, text = cached.sidecar.get(f"/api/v1/cache/page/{urllib.parse.quote(name)}")
+        return json.loads(text)["body"] if status == 200 else None
+
+    # The mapping is known to readers a moment later.
+    assert wait_until(lambda: body("ab")) == "old" and cached.redis.exists("page:ab")
+    assert body("a}b") == "old" and not cached.redis.exists("page:a}b")
+    cached.redis.set("page:a}b", "filled by a service")
+    cached.world.pg.execute("UPDATE pages SET body = 'new'")
+    cached.world.wait_synced()
+    assert body("a}b") == "new" and body("ab") == "new" and not cached.redis.exists("page:a}b")
+
+
+def test_a_prefix_with_a_brace_and_no_hash_tag_is_refused(cached: Cached) -> None:
+    examined = apex("doctor", variables={**cached.variables, "APEX_REDIS_KEY_PREFIX": "app}:"})
+    assert examined.returncode == 1 and "without a hash tag" in examined.stdout, examined.stdout
 
 
 def test_a_primary_that_dies_during_invalidation_loses_nothing(cached: Cached, cluster: RedisCluster) -> None:

@@ -3,9 +3,21 @@
 #include <gtest/gtest.h>
 
 #include "stores/redis/lease.h"
+#include "stores/redis/slots.h"
 
 namespace apex::redis {
 namespace {
+
+TEST(LeaseKeyTest, SaysWhichKeysCannotHaveOneInTheirSlot) {
+  for (const char* key : {"doc:1", "{app}:doc:1", "doc:{1", "{app}:doc:}", "a{x}b}"}) {
+    EXPECT_TRUE(LeaseIsBeside(key)) << key;
+    EXPECT_EQ(SlotOf(LeaseKey(key)), SlotOf(key)) << key;
+  }
+  for (const char* key : {"doc:}", "doc:{}:1", "a}b{c"}) {
+    EXPECT_FALSE(LeaseIsBeside(key)) << key;
+    EXPECT_NE(SlotOf(LeaseKey(key)), SlotOf(key)) << key;
+  }
+}
 
 TEST(LeaseKeyTest, LiesInTheSlotOfItsKey) {
   EXPECT_EQ(LeaseKey("doc:1"), "{doc:1}#lease");

@@ -196,6 +196,10 @@ Result<std::vector<Reply>> CacheEntries::Invoke(Script script, std::string_view 
     return ClientError(operation, ErrorKind::kTransient, kTimeout,
                        "every connection is in use up to the deadline");
   }
+  if (connection->has_slots() && !LeaseIsBeside(key)) {
+    return ClientError(operation, ErrorKind::kPermanent, kBadKey,
+                       "a key with a } and without a hash tag has no lease on Redis Cluster");
+  }
   Commands commands;
   commands.Begin(5 + arguments.size(), 3);
   const std::string lease = LeaseKey(key);

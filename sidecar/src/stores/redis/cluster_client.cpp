@@ -134,8 +134,14 @@ Result<std::vector<Reply>> ClusterClient::Exchange(std::string_view operation,
       return done.error();
     }
     asked.clear();
-    places = Redirected(commands, places, replies, asked);
+    bool moving = false;
+    places = Redirected(commands, places, replies, asked, moving);
     if (places.empty() || redirections == kRedirectionsMax) return replies;
+    if (moving) {
+      if (deadline.remaining() < kLastTry) return replies;
+      std::this_thread::sleep_for(kSlotMoves);
+      redirections = 0;
+    }
   }
 }
 
@@ -210,7 +216,8 @@ Status ClusterClient::ExchangeShares(std::string_view operation, Shares& shares,
 
 std::vector<size_t> ClusterClient::Redirected(const Commands& commands,
                                               const std::vector<size_t>& places,
-                                              const std::vector<Reply>& replies, Asked& asked) {
+                                              const std::vector<Reply>& replies, Asked& asked,
+                                              bool& moving) {
   std::vector<size_t> again;
   std::set<uint16_t> slots;
   for (const size_t place : places) {
@@ -219,9 +226,13 @@ std::vector<size_t> ClusterClient::Redirected(const Commands& commands,
     const uint16_t slot = SlotOf(*key);
     const Reply& reply = replies[place];
     const net::Address* const owner = slots_->PrimaryOf(slot);
-    const auto redirection = reply.type == Reply::Type::kError && owner != nullptr
-                                 ? ParseRedirection(reply.text, *owner)
-                                 : std::nullopt;
+    const bool refused = reply.type == Reply::Type::kError;
+    const auto redirection =
+        refused && owner != nullptr ? ParseRedirection(reply.text, *owner) : std::nullopt;
+    if (refused && ErrorPrefix(reply.text) == "TRYAGAIN") {
+      slots.insert(slot);
+      moving = true;
+    }
     if (redirection) {
       slots.insert(slot);
       if (redirection->once) {

@@ -1,7 +1,8 @@
 // A Redis Cluster: sends each command to the server that holds its key's slot.
 //
 // The map of slots is fetched when first used, after a failure and after a slot has moved; a
-// redirection is followed at once. Used by one thread.
+// redirection is followed at once. What a server cannot serve while a slot is moving is sent again
+// until the deadline. Used by one thread.
 #pragma once
 
 #include <map>
@@ -56,10 +57,11 @@ class ClusterClient : public Client {
   /// All servers at once, window by window. Nothing is sent unless all of them are there.
   Status ExchangeShares(std::string_view operation, Shares& shares, Deadline deadline,
                         std::vector<Reply>& replies);
-  /// The places of commands that have to be sent again, elsewhere: those that were redirected, and
-  /// for the sake of order those that followed them in the same slot.
+  /// The places of commands that have to be sent again: those that were redirected or, `moving`,
+  /// whose keys are at two servers while their slot moves, and for the sake of order those that
+  /// followed them in the same slot.
   std::vector<size_t> Redirected(const Commands& commands, const std::vector<size_t>& places,
-                                 const std::vector<Reply>& replies, Asked& asked);
+                                 const std::vector<Reply>& replies, Asked& asked, bool& moving);
 
   const std::shared_ptr<const Login> login_;
   const std::vector<net::Address> seeds_;

@@ -18,6 +18,7 @@ inline constexpr std::string_view kUnreachable =
 inline constexpr std::string_view kProtocol = "apex.protocol";
 using net::kConnectionLost;  ///< After something was sent.
 using net::kTimeout;
+inline constexpr std::string_view kBadKey = "apex.key";
 inline constexpr std::string_view kBadMapping = "apex.mapping";
 
 /// The first word of an error reply: "WRONGTYPE", "ERR". It is Redis's code.

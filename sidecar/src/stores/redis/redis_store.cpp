@@ -198,6 +198,11 @@ Status RedisStore::Undo(const Fence& fence, std::span<const RowUndo> rows, Deadl
 }
 
 Status RedisStore::Plan(std::span<const MappingPtr> mappings) {
+  if (client_->has_slots() && !LeaseIsBeside(options_.key_prefix)) {
+    return ClientError("configure", ErrorKind::kPermanent, kBadMapping,
+                       "on Redis Cluster redis.key_prefix cannot have a } without a hash tag: a "
+                       "key and its lease would lie in different slots");
+  }
   for (const MappingPtr& mapping : mappings) {
     if (!mapping->cache) continue;
     if (auto plan = PlanOf(mapping); !plan.ok()) return plan.error();
