@@ -156,7 +156,7 @@ def test_the_query_patterns_of_a_row_are_deleted_on_update_and_delete(documents:
     assert not keys(documents) & {f"query:a:{row}", f"search:{row}:b"}
 
 
-def test_old_and_new_values_of_a_templated_column_both_count(documents: World) -> None:
+def test_user_keys_and_queries_of_the_old_and_the_new_user_are_deleted(documents: World) -> None:
     insert(documents, user="before")
     put(documents, "user:docs:before", "user:docs:after", "query:x before y", "search:after", "query:neither")
     change(documents, "UPDATE documents SET user_id = 'after'")
@@ -175,6 +175,17 @@ def test_a_value_with_pattern_characters_is_taken_literally(documents: World) ->
     put(documents, r"query:of a*[b]\? here", "query:of ab here", "query:of axxb\\z here")
     change(documents, "UPDATE documents SET views = 1")
     assert {key for key in keys(documents) if not key.startswith("doc:")} == {"query:of ab here", "query:of axxb\\z here"}
+
+
+def test_an_id_that_is_a_star_deletes_nothing_else(world: World) -> None:
+    world.pg.execute("""
+        CREATE TABLE documents (id text PRIMARY KEY, title text);
+        SELECT apex.attach('documents', cache => apex.cache('document', columns => ARRAY['title'],
+                                                            invalidate => ARRAY['doc:{id}:chunks', 'query:*{id}*']));
+    """)
+    put(world, "doc:*", "doc:*:chunks", "query:about *", "doc:1", "doc:1:chunks", "query:about 1")
+    change(world, "INSERT INTO documents VALUES ('*', 'x')")
+    assert keys(world) == {"doc:1", "doc:1:chunks", "query:about 1"}
 
 
 def test_a_pattern_deletes_all_of_ten_thousand_keys_with_scan_and_never_with_keys(documents: World) -> None:
@@ -228,7 +239,7 @@ def test_document_updated_and_document_deleted_say_id_time_and_source(documents:
 
 
 @pytest.mark.parametrize("entity", ["entity", "chunk", "user"])
-def test_the_other_entities_announce_their_own_updates(world: World, subscriber: Subscriber, entity: str) -> None:
+def test_entity_updated_chunk_updated_and_user_updated_are_announced(world: World, subscriber: Subscriber, entity: str) -> None:
     world.pg.execute(f"""
         CREATE TABLE things (id bigint PRIMARY KEY, name text);
         SELECT apex.attach('things', cache => apex.cache(entity => '{entity}', columns => ARRAY['name']));

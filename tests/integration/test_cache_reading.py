@@ -317,6 +317,30 @@ def test_without_postgresql_hits_are_served_and_misses_are_503(gated: Gated) -> 
     wait_until(lambda: document(world, 2).status == 200)
 
 
+@pytest.mark.parametrize("store", ["neo4j", "qdrant"])
+def test_an_outage_of_a_store_leaves_no_stale_entry(gated: Gated, store: str) -> None:
+    world = gated.world
+    world.pg.execute("""
+        CREATE TABLE papers (id bigint PRIMARY KEY, title text, embedding real[]);
+        SELECT apex.attach('papers', graph => apex.graph('Paper', properties => ARRAY['title']),
+          vector => apex.vector('papers', 'embedding', dimensions => 2, payload => ARRAY['title']),
+          cache => apex.cache(entity => 'paper', mode => 'write', entry => 'paper:{id}', invalidate => ARRAY['query:*{id}*']));
+        INSERT INTO papers VALUES (1, 'old', '{1,2}');
+    """)
+    world.wait_synced()
+    assert json.loads(world.redis.get("paper:1"))["title"] == "old"
+    gated.hold(store)
+    world.sql("UPDATE papers SET title = 'new' WHERE id = 1")
+    gated.wait_held(store)
+    wait_until(lambda: world.redis.get("paper:1") is None, message="the entry outlived the change")
+    assert ask(world.sidecar, "/api/v1/cache/paper/1").row["title"] == "new"
+    # Computed of what the store that is away still holds.
+    world.redis.set("query:about 1", "of the old paper")
+    gated.open()
+    world.wait_synced()
+    assert json.loads(world.redis.get("paper:1"))["title"] == "new" and not world.redis.exists("query:about 1")
+
+
 def test_connections_are_bounded_and_released(documents: World) -> None:
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda number: document(documents, number % 5 + 1), range(200)))
