@@ -277,8 +277,8 @@ TEST_F(RedisStoreTest, PatternDeletionNeverUsesKeysAndScansOnceForAllPatterns) {
   const int64_t size = Do({"DBSIZE"}).integer;
   Write(rows);
   EXPECT_EQ(CallsOf("keys"), keys);
-  // Each call looks at 1000 keys; the table behind them may be up to twice as large.
-  EXPECT_THAT(CallsOf("scan") - scans, AllOf(Gt(0), Le(2 + 2 * size / 1000)));
+  // Each call looks at 300 keys; the table behind them may be up to twice as large.
+  EXPECT_THAT(CallsOf("scan") - scans, AllOf(Gt(0), Le(2 + 2 * size / 300)));
   EXPECT_THAT(Names(), IsEmpty());
 }
 
