@@ -82,6 +82,7 @@ int ReadAtAPace(const std::string& kind, int port, const std::string& what, doub
   };
   Span span{seconds ? start : Clock::time_point::max(),
             seconds ? after(*seconds) : Clock::time_point::max()};
+  readers.reserve(kThreads);
   for (int thread = 0; thread < kThreads; ++thread) {
     readers.emplace_back([&, thread] {
       const Context redis(kind == "redis" ? redisConnect("127.0.0.1", port) : nullptr);

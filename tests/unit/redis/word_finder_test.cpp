@@ -36,8 +36,10 @@ TEST(WordFinderTest, StopsAtTheFirstThatIsWanted) {
 }
 
 TEST(WordFinderTest, TellsAllBytesApart) {
+  constexpr int kBytes = 256;
   std::vector<std::string> words;
-  for (int byte = 0; byte < 256; ++byte) words.emplace_back(2, static_cast<char>(byte));
+  words.reserve(kBytes);
+  for (int byte = 0; byte < kBytes; ++byte) words.emplace_back(2, static_cast<char>(byte));
   for (const std::string& word : words) {
     EXPECT_EQ(FoundIn(word, words), std::set<std::string>{word});
   }
