@@ -1,5 +1,7 @@
 """Sides that are measured in turn: what else the machine does then falls on all of them alike."""
 
+import pathlib
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -19,3 +21,9 @@ def seconds(action: Callable[[], object]) -> float:
     started = time.perf_counter()
     action()
     return time.perf_counter() - started
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has had resident."""
+    status = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024

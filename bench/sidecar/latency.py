@@ -6,8 +6,10 @@ import threading
 import time
 
 import psycopg
+import redis
 
 _ID = re.compile(rb'"document_id":"([0-9a-f-]{36})"')
+_AFTER = re.compile(r'"after":\{"id":"([0-9a-f-]{36})"')
 # Longer than a message with its framing, so that none is cut in two between two receptions.
 _KEPT_BYTES = 512
 _RECEIVE_BYTES = 1 << 18
@@ -40,6 +42,33 @@ class Arrivals:
             for row in _ID.findall(kept):
                 self.at.setdefault(row.decode(), now)
             kept = kept[-_KEPT_BYTES:]
+
+
+class StreamArrivals:
+    """When each row's entry could be read from a stream, by the id of its `after`."""
+
+    def __init__(self, client: redis.Redis, stream: str) -> None:
+        self.at: dict[str, float] = {}
+        self._client = client
+        self._stream = stream
+        self._last = client.xinfo_stream(stream)["last-generated-id"]
+        self._done = False
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._done = True
+        self._thread.join()
+        self._client.close()
+
+    def _listen(self) -> None:
+        while not self._done:
+            for _, entries in self._client.xread({self._stream: self._last}, block=100):
+                now = time.perf_counter()
+                for self._last, fields in entries:
+                    for value in fields.values():
+                        for row in _AFTER.findall(value):
+                            self.at.setdefault(row, now)
 
 
 def write_at_pace(dsn: str, table: str, rows_per_second: float, rows_per_commit: int, seconds: float) -> dict[str, float]:

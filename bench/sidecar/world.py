@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 
+from common.measure import peak_mib
+from debezium import Debezium
 from stores import ROOT, SIDECAR_ROLE, Neo4j, Postgres, Qdrant, Redis, Server, Sidecar, runtime_directory
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -76,8 +78,7 @@ class Pipeline:
 
     def peak_mib(self) -> float:
         """The most memory that the sidecar has had resident."""
-        status = pathlib.Path(f"/proc/{self.sidecar.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+) kB", status).group(1)) / 1024
+        return peak_mib(self.sidecar.pid)
 
 
 class World:
@@ -86,6 +87,8 @@ class World:
     def __init__(self) -> None:
         directory = runtime_directory("bench-sidecar")
         self.postgres = Postgres(directory / "postgres", fsync=True, settings=_SETTINGS)
+        # The same with a log that can be followed, for Debezium alone: it is longer.
+        self.followed = Postgres(directory / "followed", fsync=True, settings={**_SETTINGS, "wal_level": "logical"})
         self.redis = Redis(directory / "redis")
         self.neo4j = Neo4j(directory / "neo4j", jvm=_NEO4J_JVM)
         self.qdrant = Qdrant(directory / "qdrant")
@@ -104,7 +107,9 @@ class World:
     def _end(self) -> None:
         for server in (Sidecar(self._directory / "apex", {}), self.sink, self.redis, self.neo4j, self.qdrant):
             server.stop()
-        self.postgres.remove()
+        Debezium(self._directory / "debezium", self.followed, "", self.redis).stop()
+        for cluster in (self.postgres, self.followed):
+            cluster.remove()
 
     def sinks(self) -> dict[str, str]:
         """The settings of a sidecar whose three stores acknowledge at once."""
@@ -143,8 +148,8 @@ class World:
         name = f"bench_{self._pipelines}"
         with self.postgres.connect() as admin:
             admin.execute(f"CREATE DATABASE {name}")
-            self._run(name, "schema.sql")
-            self._run(name, f"attach_{attach or table}.sql")
+            self._run(self.postgres, name, "schema.sql")
+            self._run(self.postgres, name, f"attach_{attach or table}.sql")
             admin.execute("CHECKPOINT")
         dsn = self.postgres.dsn_of(name)
         settings = {"APEX_POSTGRES_DSN": self.postgres.sidecar_dsn_of(name), **variables}
@@ -162,9 +167,28 @@ class World:
             with self.postgres.connect() as admin:
                 admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
-    def _run(self, database: str, file: str) -> None:
+    @contextlib.contextmanager
+    def debezium(self) -> Iterator[tuple[Debezium, str]]:
+        """Debezium Server that follows table notes of a fresh database into an empty Redis, and the database's DSN."""
+        self.cache()
+        self.followed.start()
+        self._pipelines += 1
+        name = f"bench_{self._pipelines}"
+        with self.followed.connect() as admin:
+            admin.execute(f"CREATE DATABASE {name}")
+            self._run(self.followed, name, "schema.sql")
+            server = Debezium(self._directory / "debezium", self.followed, name, self.redis)
+            try:
+                server.start()
+                yield server, self.followed.dsn_of(name)
+            finally:
+                server.stop()
+                admin.execute("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", [name])
+                admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _run(self, cluster: Postgres, database: str, file: str) -> None:
         subprocess.run(
             ["psql", "-qX", "-o", os.devnull, "-v", "ON_ERROR_STOP=1", "-f", str(_HERE / file)],
-            env={**os.environ, **self.postgres.variables, "PGDATABASE": database, "PGOPTIONS": "-c client_min_messages=warning"},
+            env={**os.environ, **cluster.variables, "PGDATABASE": database, "PGOPTIONS": "-c client_min_messages=warning"},
             check=True,
         )
