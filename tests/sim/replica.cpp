@@ -148,7 +148,8 @@ void Replica::Perform(saga::Write action) {
     for (RowWrite& row : *rows) row.newest = row.changes.front();
     action.rows = std::move(rows);
   }
-  Send(action.store, std::move(action));
+  const Store store = action.store;
+  Send(store, std::move(action));
 }
 
 void Replica::Perform(saga::Undo action) {
@@ -159,13 +160,16 @@ void Replica::Perform(saga::Undo action) {
   if (!committed && leads())
     around_.violations.Add("E5: something is undone before its intent is committed");
   traffic_.Sent(action);
-  if (around_.options.flaw != Flaw::kNothingUndone) return Send(action.store, std::move(action));
+  if (around_.options.flaw != Flaw::kNothingUndone) {
+    const Store store = action.store;
+    return Send(store, std::move(action));
+  }
   around_.scheduler.After(0, [this, action = std::move(action)] {
     RunOrKeep([this, action] { Hear(action.store, action, {}); });
   });
 }
 
-void Replica::Perform(saga::RecordFailure action) {
+void Replica::Perform(const saga::RecordFailure& action) {
   traffic_.Blamed(action.record);
   PostLedger(
       [this, action]() -> saga::Event {
@@ -176,7 +180,7 @@ void Replica::Perform(saga::RecordFailure action) {
       });
 }
 
-void Replica::Perform(saga::SettleFailure action) {
+void Replica::Perform(const saga::SettleFailure& action) {
   PostLedger(
       [this, action]() -> saga::Event {
         around_.postgres.SettleFailure(action.id, action.state);
@@ -200,7 +204,7 @@ void Replica::Perform(saga::Checkpoint action) {
       [](StoreError error) -> saga::Event { return saga::CheckpointFinished{std::move(error)}; });
 }
 
-void Replica::Perform(saga::Stop action) {
+void Replica::Perform(const saga::Stop& action) {
   // It is thrown away with what it has on its way, as if the process had died.
   if (action.reason.native_code == kLedgerFailed) return Kill();
   if (leads()) {

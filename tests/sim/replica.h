@@ -48,11 +48,11 @@ class Replica {
   void Perform(saga::Evict action);
   void Perform(saga::Write action);
   void Perform(saga::Probe action);
-  void Perform(saga::RecordFailure action);
+  void Perform(const saga::RecordFailure& action);
   void Perform(saga::Undo action);
-  void Perform(saga::SettleFailure action);
+  void Perform(const saga::SettleFailure& action);
   void Perform(saga::Checkpoint action);
-  void Perform(saga::Stop action);
+  void Perform(const saga::Stop& action);
   template <typename Observation>
   void Perform(Observation) {}
 

@@ -28,6 +28,7 @@ constexpr std::chrono::milliseconds kLookInterval{200};
 
 Deadline ByTimeout() { return Deadline::After(kTimeout); }
 
+// NOLINTNEXTLINE(bugprone-exception-escape): by its type a json may throw where it never does
 struct Progress {
   bool is_led = false;
   json backfill;  ///< As apex.status() has it; null: it was given up meanwhile.

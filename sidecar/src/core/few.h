@@ -14,9 +14,9 @@ namespace apex {
 template <typename T>
 class Few {
  public:
-  using value_type = T;
-  using iterator = T*;
-  using const_iterator = const T*;
+  using value_type = T;             // NOLINT(readability-identifier-naming): a container's name
+  using iterator = T*;              // NOLINT(readability-identifier-naming): a container's name
+  using const_iterator = const T*;  // NOLINT(readability-identifier-naming): a container's name
 
   Few() = default;
   Few(const Few&) = default;

@@ -121,14 +121,15 @@ std::vector<ChangePtr> Engine::WithoutVoid(std::vector<ChangePtr> changes) {
     for (const ChangePtr& change : voided.changes) SettleVoid(*change);
     active_sagas_ -= voided.sagas;
   }
-  const auto gone = std::ranges::stable_partition(changes, [&](const ChangePtr& change) {
-    if (change->op == Operation::kInvalidate) return true;
-    const auto at = truncated.find(change->row.relation);
-    const bool older = at != truncated.end() && change->seq < at->second;
-    return !older && !truncations_.Voids(*change);
-  });
-  for (const ChangePtr& change : gone) SettleVoid(*change);
-  changes.erase(gone.begin(), gone.end());
+  const auto gone =
+      std::stable_partition(changes.begin(), changes.end(), [&](const ChangePtr& change) {
+        if (change->op == Operation::kInvalidate) return true;
+        const auto at = truncated.find(change->row.relation);
+        const bool older = at != truncated.end() && change->seq < at->second;
+        return !older && !truncations_.Voids(*change);
+      });
+  std::for_each(gone, changes.end(), [this](const ChangePtr& change) { SettleVoid(*change); });
+  changes.erase(gone, changes.end());
   return changes;
 }
 
@@ -220,9 +221,9 @@ void Engine::SendEvictions() {
 }
 
 void Engine::FormBatches() {
-  static const RowSet kNothing;
-  const RowSet& busy = options_.one_batch_per_row ? busy_ : kNothing;
-  FormTruncations(options_.truncations_wait ? busy : kNothing);
+  static const RowSet nothing;
+  const RowSet& busy = options_.one_batch_per_row ? busy_ : nothing;
+  FormTruncations(options_.truncations_wait ? busy : nothing);
   while (!waiting_.empty() && static_cast<int64_t>(batches_.size()) - truncations_.running() <
                                   options_.batches_in_flight_max) {
     std::vector<Group> groups =

@@ -504,6 +504,7 @@ TEST_F(Neo4jStoreTest, TruncateOfATableThatPointsAtItselfAndOfAnEmptyOne) {
 TEST_F(Neo4jStoreTest, TruncateTakesALargeTableInPartsAndNothingForAnEpochThatNoLongerLeads) {
   constexpr int kRows = 6000;
   std::vector<RowWrite> rows;
+  rows.reserve(kRows);
   for (int id = 0; id < kRows; ++id)
     rows.push_back(Upsert(author_, fmt::format("[{}]", id), id + 1,
                           fmt::format(R"({{"id": {}, "name": "n"}})", id)));
@@ -615,8 +616,10 @@ TEST_F(Neo4jStoreTest, StaysUsableAfterARowTheServerRefuses) {
 }
 
 TEST_F(Neo4jStoreTest, WritesMoreRowsThanOneStatementTakes) {
+  constexpr int kRows = 2500;
   std::vector<RowWrite> rows;
-  for (int i = 0; i < 2500; ++i) {
+  rows.reserve(kRows);
+  for (int i = 0; i < kRows; ++i) {
     rows.push_back(Upsert(document_, fmt::format("[\"d{}\"]", i), 100 + i,
                           fmt::format(R"({{"id": "d{}", "title": "{}", "author_id": {}}})", i,
                                       std::string(2000, 't'), i % 7)));

@@ -24,7 +24,7 @@ class ConfigTest : public testing::Test {
   ~ConfigTest() override { std::filesystem::remove_all(folder_); }
 
   std::string Write(const std::string& name, const std::string& content) const {
-    const std::string path = (folder_ / name).string();
+    std::string path = (folder_ / name).string();
     std::ofstream(path, std::ios::binary) << content;
     return path;
   }

@@ -262,7 +262,7 @@ TEST(BoltConnectionTest, ReturnsByItsDeadlineWhenTheServerSaysNothing) {
 /// The numbers of each page.
 Status StreamNumbers(BoltConnection& connection, std::vector<std::vector<int64_t>>& pages) {
   return connection.Stream("neo4j", Statement{"RETURN 1", "\xA0", 0}, "read", 2,
-                           std::chrono::seconds(60), [&pages](Records records) -> Status {
+                           std::chrono::seconds(60), [&pages](const Records& records) -> Status {
                              std::vector<int64_t>& page = pages.emplace_back();
                              for (const auto& record : records)
                                page.push_back(*record.front().As<int64_t>());

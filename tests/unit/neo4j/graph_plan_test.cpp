@@ -95,6 +95,7 @@ TEST_F(GraphPlanTest, WritesNodesThenRelationshipsThenJoinRowsAndErasesLast) {
   ASSERT_TRUE(Add(*needs, "[1,3]", R"({"f": 1, "t": 3})").ok());
   const std::vector<Statement> statements = Finish();
   std::vector<std::string_view> order;
+  order.reserve(statements.size());
   for (const Statement& statement : statements) order.push_back(statement.cypher);
   EXPECT_THAT(order, ::testing::ElementsAre(
                          documents->node->upsert, documents->node->clear,

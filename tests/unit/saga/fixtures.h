@@ -21,7 +21,7 @@ inline constexpr Store kNeo4j = Store::kNeo4j;
 inline constexpr Store kQdrant = Store::kQdrant;
 inline constexpr Store kRedis = Store::kRedis;
 
-inline MappingPtr MappingFor(std::set<Store> stores) {
+inline MappingPtr MappingFor(const std::set<Store>& stores) {
   auto mapping = std::make_shared<TableMapping>();
   mapping->id = 1;
   mapping->table = "public.documents";
@@ -195,7 +195,7 @@ class EngineTest : public testing::Test {
     Send(WriteFinished{write.batch, write.store, std::move(status)});
   }
 
-  void AnswerEvictions(Status status = {}) {
+  void AnswerEvictions(const Status& status = {}) {
     while (Has<Evict>()) Send(EvictFinished{Take<Evict>().eviction, status});
   }
 

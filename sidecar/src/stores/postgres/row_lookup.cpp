@@ -14,7 +14,7 @@ constexpr const char* kFind =
 
 }  // namespace
 
-RowLookup::RowLookup(AdminOptions options)
+RowLookup::RowLookup(const AdminOptions& options)
     : sessions_(kSessionsMax,
                 [options] {
                   return std::make_unique<Session>(ConnectOptions{.dsn = options.dsn,

@@ -27,7 +27,7 @@ struct FoundRow {
 
 class RowLookup {
  public:
-  explicit RowLookup(AdminOptions options);
+  explicit RowLookup(const AdminOptions& options);
 
   /// Of every pipeline.
   Result<std::vector<TableMapping>> LoadMappings(Deadline deadline);

@@ -109,7 +109,7 @@ Status ClusterClient::ClaimEverywhere(std::string_view operation, Deadline deadl
   size_t left = slots_->nodes().size();
   for (const net::Address& node : slots_->nodes()) {
     const Deadline share = Deadline::After(deadline.remaining() / static_cast<int64_t>(left--));
-    const Status opened = ConnectionTo(node).Open(operation, share);
+    Status opened = ConnectionTo(node).Open(operation, share);
     if (!opened.ok() && (required.contains(node) || opened.error().native_code == kFenced))
       return opened;
   }

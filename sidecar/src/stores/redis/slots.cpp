@@ -74,7 +74,7 @@ const net::Address* SlotMap::PrimaryOf(uint16_t slot) const {
   return owner == kNobody ? nullptr : &primaries_[owner];
 }
 
-void SlotMap::Move(uint16_t slot, net::Address primary) { owners_[slot] = IndexOf(primary); }
+void SlotMap::Move(uint16_t slot, const net::Address& primary) { owners_[slot] = IndexOf(primary); }
 
 std::vector<net::Address> SlotMap::Primaries() const {
   std::vector<bool> serves(primaries_.size());

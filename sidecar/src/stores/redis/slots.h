@@ -30,7 +30,7 @@ class SlotMap {
   /// Null: nobody serves the slot.
   const net::Address* PrimaryOf(uint16_t slot) const;
   /// Told by a server that was asked for a key of the slot.
-  void Move(uint16_t slot, net::Address primary);
+  void Move(uint16_t slot, const net::Address& primary);
 
   std::vector<net::Address> Primaries() const;
   /// Primaries and replicas.
