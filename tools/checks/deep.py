@@ -14,6 +14,7 @@ _SANITIZERS = {
     "address,undefined": {
         # Some tests put a library of their own before the sidecar's, which the sanitizer takes for a mistake.
         "ASAN_OPTIONS": "detect_stack_use_after_return=1:strict_string_checks=1:verify_asan_link_order=0",
+        "LSAN_OPTIONS": f"suppressions={ROOT / 'tools/checks/leaks.supp'}:print_suppressions=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
     },
     "thread": {
