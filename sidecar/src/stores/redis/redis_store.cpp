@@ -15,6 +15,8 @@ namespace apex::redis {
 namespace {
 
 constexpr size_t kKeysPerUnlink = 100;
+/// Matches of a pass that wait to be deleted together: each time costs a round trip.
+constexpr size_t kFoundMax = 1000;
 /// Keys of a tag that Redis deletes in one call: it serves nobody else meanwhile.
 constexpr int64_t kKeysPerTagCall = 1000;
 /// A subscriber that was away for longer than this many events begins anew.
@@ -392,29 +394,34 @@ Status RedisStore::UnlinkMatches(std::string_view operation,
   if (patterns.empty()) return {};
   const auto start = Deadline::Clock::now();
   const PatternSet set(patterns);
-  ScanPass pass = patterns == interrupted_.patterns ? interrupted_.pass : ScanPass();
+  Interrupted at{.patterns = patterns};
+  if (interrupted_.patterns == patterns) at = std::move(interrupted_);
   interrupted_ = {};
-  while (!pass.over) {
-    const ScanPass reached = pass;
-    Status unlinked = UnlinkPage(operation, set, pass, deadline);
-    if (!unlinked.ok()) {
-      // Only after a timeout: another failure may mean another server, where the cursor says
-      // nothing.
-      if (unlinked.error().native_code == kTimeout) interrupted_ = {patterns, reached};
-      return unlinked;
+  const auto stop = [&](const StoreError& error) {
+    // Only after a timeout: another failure may mean another server, where the cursor says nothing.
+    if (error.native_code == kTimeout) interrupted_ = std::move(at);
+    return error;
+  };
+  while (!at.pass.over || !at.found.empty()) {
+    if (!at.pass.over && at.found.size() < kFoundMax) {
+      auto keys = client_->Scan(operation, set, at.pass, deadline);
+      if (!keys.ok()) return stop(keys.error());
+      std::ranges::move(*keys, std::back_inserter(at.found));
+      continue;
     }
+    if (Status unlinked = Unlink(operation, at.found, deadline); !unlinked.ok())
+      return stop(unlinked.error());
+    at.found.clear();
   }
   passing_ = std::chrono::duration_cast<std::chrono::microseconds>(Deadline::Clock::now() - start);
   return {};
 }
 
-Status RedisStore::UnlinkPage(std::string_view operation, const PatternSet& patterns,
-                              ScanPass& pass, Deadline deadline) {
-  const auto keys = client_->Scan(operation, patterns, pass, deadline);
-  if (!keys.ok()) return keys.error();
-  if (keys->empty()) return {};
+Status RedisStore::Unlink(std::string_view operation, const std::vector<std::string>& keys,
+                          Deadline deadline) {
+  if (keys.empty()) return {};
   Commands unlinks;
-  AppendUnlinks(*keys, client_->has_slots(), unlinks);
+  AppendUnlinks(keys, client_->has_slots(), unlinks);
   const auto unlinked = client_->Run(operation, unlinks, deadline);
   return unlinked.ok() ? Status() : Status(unlinked.error());
 }

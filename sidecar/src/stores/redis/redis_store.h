@@ -73,8 +73,8 @@ class RedisStore : public CacheStore {
   /// was when the same patterns come again, so that a key space of any size is passed some time.
   Status UnlinkMatches(std::string_view operation, const std::vector<std::string>& patterns,
                        Deadline deadline);
-  Status UnlinkPage(std::string_view operation, const PatternSet& patterns, ScanPass& pass,
-                    Deadline deadline);
+  Status Unlink(std::string_view operation, const std::vector<std::string>& keys,
+                Deadline deadline);
 
   RedisOptions options_;
   std::unique_ptr<Client> client_;
@@ -93,8 +93,9 @@ class RedisStore : public CacheStore {
                     const std::vector<std::string>& keys, Deadline deadline);
 
   struct Interrupted {
-    std::vector<std::string> patterns;
-    ScanPass pass;
+    std::vector<std::string> patterns{};
+    ScanPass pass{};
+    std::vector<std::string> found{};  ///< And not deleted yet.
   };
   Interrupted interrupted_;
   std::chrono::microseconds passing_{};  ///< What the last Write's pass took.

@@ -19,7 +19,7 @@ namespace {
 /// Which argument of UNLINK is the key.
 constexpr size_t kFirstKey = 1;
 /// Pages of one call of Truncate: others have their turn in between.
-constexpr int kPagesMax = 600;
+constexpr int kPagesMax = 500;
 
 }  // namespace
 
