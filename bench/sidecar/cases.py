@@ -220,9 +220,8 @@ def stores(world: World, size: Size) -> Iterator[Line]:
     uris = lambda: {"neo4j": world.neo4j.uri, "qdrant": world.qdrant.uri, "redis": world.redis.uri}  # noqa: E731
     rate, loaders = _beside_loaders(world, size, world.stores, uris)
     variables = world.stores()
-    service = _peer(
-        world, "self_writing_service.py", uris(), "--postgres", world.postgres.dsn, "--seconds", str(size.seconds / 2)
-    )
+    span = str(size.seconds / 2)
+    service = _peer("self_writing_service.py", uris(), "--postgres", world.postgres.dsn, "--seconds", span)
     share, times = rate / loaders["all"], rate / service["documents_per_second"]
     yield Line(
         "sustained rows/s into all stores (384 dimensions, 5 properties, 1 relationship, 2 cache keys), Qdrant the embedded engine",

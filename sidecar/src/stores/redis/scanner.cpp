@@ -9,7 +9,7 @@ namespace {
 
 /// Keys that Redis looks at in one call, a quarter of a millisecond: it serves nobody else
 /// meanwhile. With fewer, the calls themselves would be what a pass takes on a network.
-constexpr const char* kScanCount = "400";
+constexpr const char* kScanCount = "200";
 
 }  // namespace
 
