@@ -277,8 +277,8 @@ TEST_F(RedisStoreTest, PatternDeletionNeverUsesKeysAndScansOnceForAllPatterns) {
   const int64_t size = Do({"DBSIZE"}).integer;
   Write(rows);
   EXPECT_EQ(CallsOf("keys"), keys);
-  // Each call looks at 400 keys; the table behind them may be up to twice as large.
-  EXPECT_THAT(CallsOf("scan") - scans, AllOf(Gt(0), Le(2 + 2 * size / 400)));
+  // Each call looks at 200 keys; the table behind them may be up to twice as large.
+  EXPECT_THAT(CallsOf("scan") - scans, AllOf(Gt(0), Le(2 + 2 * size / 200)));
   EXPECT_THAT(Names(), IsEmpty());
 }
 
@@ -297,7 +297,7 @@ TEST_F(RedisStoreTest, APassThatIsCutShortAgainAndAgainDeletesAllThatItFound) {
   while (attempts < 2000 && !store_->Write(fence_, rows, Deadline::After(milliseconds(5))).ok())
     ++attempts;
   EXPECT_GT(attempts, 1);
-  EXPECT_THAT(CallsOf("scan") - scans - 2 * attempts, Le(2 + 2 * Do({"DBSIZE"}).integer / 400))
+  EXPECT_THAT(CallsOf("scan") - scans - 2 * attempts, Le(2 + 2 * Do({"DBSIZE"}).integer / 200))
       << "more than one pass was made in " << attempts << " attempts";
   EXPECT_THAT(Keys("query:*"), IsEmpty());
   Do({"EVAL", kEach, "0", prefix_, "EXPIRE"});

@@ -7,7 +7,7 @@
 namespace apex::redis {
 namespace {
 
-/// Keys that Redis looks at in one call, a quarter of a millisecond: it serves nobody else
+/// Keys that Redis looks at in one call, an eighth of a millisecond: it serves nobody else
 /// meanwhile. With fewer, the calls themselves would be what a pass takes on a network.
 constexpr const char* kScanCount = "200";
 
