@@ -44,6 +44,12 @@ def in_redis(stores: Stores, table: str) -> dict[str, str]:
     return {key.partition(":")[2]: json.loads(value)["title"] for key, value in zip(keys, stores.redis.mget(keys) if keys else [])}
 
 
+def test_the_image_speaks_resp3_to_redis(pair: Pair, stores: Stores):
+    """Debian 13's hiredis reads it; Debian 12's, which the other tests are built with, does not."""
+    ours = [client for client in stores.redis.client_list() if client["name"].startswith("apex:")]
+    assert ours and {client["resp"] for client in ours} == {"3"}
+
+
 def pipeline(pair: Pair) -> dict[str, Any]:
     return pair.pg.execute("SELECT apex.status()").fetchone()[0]["pipelines"][0]
 
