@@ -36,7 +36,7 @@ std::optional<Store> MissingStore(const TableMapping& mapping, const std::set<St
 
 Dispatcher::Dispatcher(DispatcherOptions options, postgres::Ledger& ledger,
                        postgres::Listener& listener, const std::map<Store, TargetStore*>& targets,
-                       const Lease& lease, Fence fence, Metrics& metrics, Health& health)
+                       const Lease& lease, const Fence& fence, Metrics& metrics, Health& health)
     : options_(std::move(options)),
       ledger_(ledger),
       listener_(listener),

@@ -48,7 +48,7 @@ class Dispatcher {
   };
 
   Dispatcher(DispatcherOptions options, postgres::Ledger& ledger, postgres::Listener& listener,
-             const std::map<Store, TargetStore*>& targets, const Lease& lease, Fence fence,
+             const std::map<Store, TargetStore*>& targets, const Lease& lease, const Fence& fence,
              Metrics& metrics, Health& health);
   ~Dispatcher();
 

@@ -349,8 +349,9 @@ TEST_F(QdrantStoreTest, TwoStoresThatWriteTheSameRowsLeaveTheNewest) {
   constexpr int kRows = 300;
   const auto write = [this](int64_t first_seq) {
     QdrantStore store(Options());
-    for (int turn = 0; turn < 5; ++turn) {
+    for (int64_t turn = 0; turn < 5; ++turn) {
       std::vector<RowWrite> rows;
+      rows.reserve(kRows);
       for (int id = 0; id < kRows; ++id)
         rows.push_back(Row(id, first_seq + turn * 10, "concurrent"));
       const Status status = store.Write(fence_, rows, Soon());
@@ -414,8 +415,9 @@ TEST_F(QdrantStoreTest, NanIsRefusedBeforeItIsSent) {
 }
 
 TEST_F(QdrantStoreTest, DeepestJsonThatIsEncodedIsDecodedByTheStore) {
-  std::string objects = "1";
-  for (int level = 0; level < kNestingMax; ++level) objects = R"({"a": )" + objects + "}";
+  std::string objects;
+  for (int level = 0; level < kNestingMax; ++level) objects += R"({"a": )";
+  objects += "1" + std::string(kNestingMax, '}');
   const std::string lists = std::string(kNestingMax, '[') + std::string(kNestingMax, ']');
   ExpectWritten({Row(1, 1, "objects", Pack({1, 2, 3, 4}), objects),
                  Row(2, 2, "lists", Pack({1, 2, 3, 4}), lists)});

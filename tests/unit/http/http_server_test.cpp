@@ -113,8 +113,10 @@ TEST(HttpServerTest, HandsARowsAddressOnAsItWasWritten) {
 TEST(HttpServerTest, AnswersSeveralClientsAtOnce) {
   const auto server = Started("127.0.0.1:0");
   ASSERT_TRUE(server);
+  constexpr int kClients = 8;
   std::vector<std::thread> clients;
-  for (int i = 0; i < 8; ++i) {
+  clients.reserve(kClients);
+  for (int i = 0; i < kClients; ++i) {
     clients.emplace_back([&] {
       for (int j = 0; j < 20; ++j)
         EXPECT_THAT(Exchange(server->port(), Request("GET /livez")), StartsWith("HTTP/1.1 200 "));
