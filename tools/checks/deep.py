@@ -19,7 +19,7 @@ _SANITIZERS = {
     },
     "thread": {
         # Debian's gRPC and protobuf are not instrumented: their own locks are invisible to the sanitizer.
-        "TSAN_OPTIONS": "ignore_noninstrumented_modules=1:second_deadlock_stack=1",
+        "TSAN_OPTIONS": f"ignore_noninstrumented_modules=1:second_deadlock_stack=1:suppressions={ROOT / 'tools/checks/races.supp'}",
     },
 }
 # For the integration tests, which take a few times as long as they do without.

@@ -53,8 +53,11 @@ class QdrantStoreTest : public testing::Test {
   }
 
   Status Write(std::vector<RowWrite> rows) {
-    sent_.clear();
-    asked_.clear();
+    {
+      const std::lock_guard lock(mutex_);
+      sent_.clear();
+      asked_.clear();
+    }
     return store_.Write(Fence{"default", 1}, rows, Soon());
   }
 
@@ -63,18 +66,37 @@ class QdrantStoreTest : public testing::Test {
     EXPECT_TRUE(status.ok()) << Describe(status.error());
   }
 
-  /// Of each operation that arrived since the last Write, in any order of requests.
-  std::vector<PointOperation::OperationCase> Sent() const {
+  /// The operations that arrived since the last Write, in any order of requests.
+  std::vector<PointOperation> SentOperations() {
+    const std::lock_guard lock(mutex_);
+    return sent_;
+  }
+
+  std::vector<PointOperation::OperationCase> Sent() {
+    const std::lock_guard lock(mutex_);
     std::vector<PointOperation::OperationCase> cases;
+    cases.reserve(sent_.size());
     for (const PointOperation& operation : sent_) cases.push_back(operation.operation_case());
     return cases;
   }
 
+  /// The ids whose versions were asked for since the last Write.
+  std::vector<uint64_t> Asked() {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+  }
+
+  /// What the store answers when it is asked for versions.
+  void Hold(uint64_t id, int64_t version) {
+    const std::lock_guard lock(mutex_);
+    held_[id] = version;
+  }
+
   MappingPtr mapping_;
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< Of these: the server has threads of its own.
   std::vector<PointOperation> sent_;
   std::vector<uint64_t> asked_;
-  std::map<uint64_t, int64_t> held_;  ///< What the store answers when it is asked for versions.
+  std::map<uint64_t, int64_t> held_;
   FakeServer server_{[this](auto*, const auto& request, auto* response) {
                        const std::lock_guard lock(mutex_);
                        for (const auto& operation : request.operations())
@@ -85,6 +107,7 @@ class QdrantStoreTest : public testing::Test {
                        EXPECT_THAT(request.with_payload().include().fields(),
                                    ElementsAre("_apex_seq"));
                        EXPECT_FALSE(request.with_vectors().enable());
+                       const std::lock_guard lock(mutex_);
                        for (const auto& id : request.ids()) {
                          asked_.push_back(id.num());
                          const auto found = held_.find(id.num());
@@ -101,45 +124,49 @@ class QdrantStoreTest : public testing::Test {
 TEST_F(QdrantStoreTest, SendsThePayloadAloneOfAnUpdatedRowWhoseVectorIsThere) {
   ExpectWritten({Row(1, 10, 1, Operation::kInsert)});
   EXPECT_THAT(Sent(), ElementsAre(PointOperation::kUpsert));
-  EXPECT_THAT(asked_, IsEmpty());
-  held_[1] = 20;
+  EXPECT_THAT(Asked(), IsEmpty());
+  Hold(1, 20);
   ExpectWritten({Row(1, 20, 1)});
   ASSERT_THAT(Sent(), ElementsAre(PointOperation::kOverwritePayload));
-  const auto& selected = sent_[0].overwrite_payload().points_selector().filter();
+  const std::vector<PointOperation> sent = SentOperations();
+  const auto& selected = sent[0].overwrite_payload().points_selector().filter();
   EXPECT_THAT(selected.must(), SizeIs(2));
   EXPECT_EQ(selected.must(0).has_id().has_id(0).num(), 1u);
   EXPECT_EQ(selected.must(1).field().range().gt(), 9);
   EXPECT_EQ(selected.must(1).field().range().lte(), 10);
-  EXPECT_THAT(asked_, ElementsAre(1));
+  EXPECT_THAT(Asked(), ElementsAre(1));
 }
 
 TEST_F(QdrantStoreTest, GoesOnFromThePayloadThatItSent) {
   ExpectWritten({Row(1, 10, 1)});
   for (int64_t seq : {20, 30}) {
-    held_[1] = seq;
+    Hold(1, seq);
     ExpectWritten({Row(1, seq, 1)});
     ASSERT_THAT(Sent(), ElementsAre(PointOperation::kOverwritePayload));
-    EXPECT_EQ(sent_[0].overwrite_payload().points_selector().filter().must(1).field().range().lte(),
+    const std::vector<PointOperation> sent = SentOperations();
+    EXPECT_EQ(sent[0].overwrite_payload().points_selector().filter().must(1).field().range().lte(),
               static_cast<double>(seq - 10));
   }
 }
 
 TEST_F(QdrantStoreTest, SendsARowWholeWhosePointTurnsOutToBeGoneOrOfAnotherVersion) {
   ExpectWritten({Row(1, 10, 1), Row(2, 11, 1), Row(3, 12, 1)});
-  held_ = {{1, 20}, {2, 5}};
+  Hold(1, 20);
+  Hold(2, 5);
   ExpectWritten({Row(1, 20, 1), Row(2, 21, 1), Row(3, 22, 1)});
   EXPECT_THAT(Sent(),
               ElementsAre(PointOperation::kOverwritePayload, PointOperation::kOverwritePayload,
                           PointOperation::kOverwritePayload, PointOperation::kUpsert,
                           PointOperation::kUpsert));
-  EXPECT_EQ(sent_[3].upsert().points(0).id().num(), 2u);
-  EXPECT_EQ(sent_[4].upsert().points(0).id().num(), 3u);
-  EXPECT_TRUE(sent_[4].upsert().points(0).has_vectors());
+  const std::vector<PointOperation> sent = SentOperations();
+  EXPECT_EQ(sent[3].upsert().points(0).id().num(), 2u);
+  EXPECT_EQ(sent[4].upsert().points(0).id().num(), 3u);
+  EXPECT_TRUE(sent[4].upsert().points(0).has_vectors());
 }
 
 TEST_F(QdrantStoreTest, LeavesAPointAloneThatIsNewerThanWhatWasSent) {
   ExpectWritten({Row(1, 10, 1)});
-  held_[1] = 30;
+  Hold(1, 30);
   ExpectWritten({Row(1, 20, 1)});
   EXPECT_THAT(Sent(), ElementsAre(PointOperation::kOverwritePayload));
 }
