@@ -27,6 +27,7 @@ Deadline ByTimeout() { return Deadline::After(kTimeout); }
 
 std::vector<StoreReader*> Pointers(const std::vector<std::unique_ptr<StoreReader>>& readers) {
   std::vector<StoreReader*> pointers;
+  pointers.reserve(readers.size());
   for (const auto& reader : readers) pointers.push_back(reader.get());
   return pointers;
 }

@@ -72,7 +72,7 @@ TEST(PatternSetTest, AgreesWithMatchingEachPatternAlone) {
     std::vector<std::string> patterns;
     for (size_t count = 1 + random() % 12; patterns.size() < count;) patterns.push_back(text(8));
     const PatternSet set(patterns);
-    const std::string scan = set.ScanPattern();
+    const std::string& scan = set.ScanPattern();
     for (int i = 0; i < 60; ++i) {
       const std::string key = text(10);
       bool expected = false;
