@@ -54,6 +54,7 @@ TEST(WakeFlagTest, ReaderThatArmsAndReadsNeverMissesACommit) {
   WakeFlag flag;
   std::atomic<int> committed{0};
   std::vector<std::thread> writers;
+  writers.reserve(kWriters);
   std::atomic<int> latch{0};
   for (int i = 0; i < kWriters; ++i) {
     writers.emplace_back([&] {

@@ -183,8 +183,10 @@ TEST(MetricsTest, KeepsLabelsBoundedWhateverIsPassed) {
 
 TEST(MetricsTest, LosesNothingWhenThreadsCountAtOnce) {
   Metrics metrics;
+  constexpr int kThreads = 4;
   std::vector<std::thread> threads;
-  for (int t = 0; t < 4; ++t) {
+  threads.reserve(kThreads);
+  for (int t = 0; t < kThreads; ++t) {
     threads.emplace_back([&metrics] {
       for (int i = 0; i < 1000; ++i) {
         metrics.SagasSettled(true, 1);

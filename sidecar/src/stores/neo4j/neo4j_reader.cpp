@@ -284,7 +284,7 @@ Result<std::vector<std::string>> Neo4jReader::ReadStubs(const MappingPtr& mappin
 
 Status Neo4jReader::Stream(const std::string& cypher, std::string parameters, const Page& page,
                            const View& view) {
-  const auto on_page = [&](Records records) -> Status {
+  const auto on_page = [&](const Records& records) -> Status {
     std::vector<StoredRow> rows;
     rows.reserve(records.size());
     for (const List& record : records) {

@@ -102,6 +102,7 @@ Result<std::vector<std::string>> TableReader::Refresh(const TableMapping& mappin
       {std::to_string(mapping.relation), ToArray(keys)}, deadline);
   if (!rows.ok()) return rows.error();
   std::vector<std::string> held;
+  held.reserve(static_cast<size_t>(rows->size()));
   for (int i = 0; i < rows->size(); ++i) held.push_back(CompactJson(rows->Bytes(i, 0)));
   return held;
 }
