@@ -144,7 +144,7 @@ void EncodeGuarded(RowImage* row, const CapturePlan& plan, const RowValues& valu
     MemoryContextSwitchTo(context);
     CurrentResourceOwner = owner;
     if (MustRaise(error)) ReThrowError(error);
-    row->error = Explain(*row->reached, error->message);
+    row->error = row->reached == nullptr ? error->message : Explain(*row->reached, error->message);
     if (row->key == nullptr) {
       row->key = NullKey(plan.key_count);
       row->key_error = row->error;

@@ -71,7 +71,7 @@ const char* NameOf(Kind kind) {
 bool TakeRoom(JsonWriter* writer, Size bytes) {
   writer->bytes += bytes + kValueOverheadBytes;
   if (writer->bytes <= kImageBytesMax) return true;
-  writer->problem = psprintf("the row is larger than %zu MB", kImageBytesMax / (1024 * 1024));
+  writer->problem = psprintf("the row is larger than %zu MB", kImageBytesMax / (1024UL * 1024));
   return false;
 }
 
@@ -189,6 +189,7 @@ const char* TimestampText(Timestamp timestamp, const char* suffix) {
   if (timestamp2tm(timestamp, nullptr, &tm, &microseconds, nullptr, nullptr) != 0) return nullptr;
   char* text = static_cast<char*>(palloc(kTimeTextBytesMax));
   char* end = WriteDate(text, tm.tm_year, tm.tm_mon, tm.tm_mday);
+  // NOLINTNEXTLINE(clang-analyzer-security.insecureAPI.strcpy): there is room for it
   strcpy(WriteTime(end, tm, microseconds), suffix);
   return text;
 }

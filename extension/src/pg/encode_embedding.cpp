@@ -99,7 +99,7 @@ EmbeddingKind DescribeEmbedding(Oid type) {
 
 bytea* PackEmbedding(EmbeddingKind kind, Datum value, const char** problem) {
   if (toast_raw_datum_size(value) > kImageBytesMax) {
-    *problem = psprintf("the embedding is larger than %zu MB", kImageBytesMax / (1024 * 1024));
+    *problem = psprintf("the embedding is larger than %zu MB", kImageBytesMax / (1024UL * 1024));
     return nullptr;
   }
   if (kind == EmbeddingKind::kVector) {

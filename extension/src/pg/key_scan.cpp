@@ -36,7 +36,8 @@ Oid OrderProcedure(Relation index, int column) {
 
 RegProcedure OperatorProcedure(Relation index, int column, StrategyNumber strategy) {
   const Oid type = index->rd_opcintype[column];
-  return get_opcode(get_opfamily_member(index->rd_opfamily[column], type, type, strategy));
+  return get_opcode(
+      get_opfamily_member(index->rd_opfamily[column], type, type, static_cast<int16>(strategy)));
 }
 
 // (a, b) = (x, y), column by column. Returns how many scan keys it is.

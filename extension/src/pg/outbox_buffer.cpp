@@ -95,6 +95,7 @@ Segment* PushSegment(const CapturePlan& plan) {
   }
   EnsureRoom(kBlockHeadBytes);
   Segment* segment = &segments[segment_count];
+  // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): where there is room there are segments
   *segment = {};
   segment->owner = GetCurrentSubTransactionId();
   segment->outbox = plan.outbox;

@@ -73,7 +73,7 @@ Status Verifier::GoOn() const {
 }
 
 Status Verifier::ReadDigests(TableReport& report, std::vector<Side>& sides) {
-  Status read = rows_.ReadAll(report.mapping, [&](std::vector<TableRow> page) -> Status {
+  Status read = rows_.ReadAll(report.mapping, [&](const std::vector<TableRow>& page) -> Status {
     if (Status status = GoOn(); !status.ok()) return status;
     for (const TableRow& source : page) {
       ++report.rows;
@@ -98,14 +98,15 @@ Status Verifier::ReadDigests(TableReport& report, std::vector<Side>& sides) {
   });
   if (!read.ok()) return read;
   for (Side& side : sides) {
-    Status held = side.reader->ReadAll(report.mapping, [&](std::vector<StoredRow> page) -> Status {
-      if (Status status = GoOn(); !status.ok()) return status;
-      for (const StoredRow& row : page) {
-        ++side.report->rows_held;
-        side.held.Add(row, newest_version_);
-      }
-      return {};
-    });
+    Status held =
+        side.reader->ReadAll(report.mapping, [&](const std::vector<StoredRow>& page) -> Status {
+          if (Status status = GoOn(); !status.ok()) return status;
+          for (const StoredRow& row : page) {
+            ++side.report->rows_held;
+            side.held.Add(row, newest_version_);
+          }
+          return {};
+        });
     if (!held.ok()) return held;
   }
   return {};
@@ -139,7 +140,7 @@ Status Verifier::CompareSide(const MappingPtr& mapping, Side& side, TableReport&
 
 Status Verifier::ForEachExpected(const MappingPtr& mapping, StoreReader& reader,
                                  const std::function<void(StoredRow)>& visit) {
-  return rows_.ReadAll(mapping, [&](std::vector<TableRow> page) -> Status {
+  return rows_.ReadAll(mapping, [&](const std::vector<TableRow>& page) -> Status {
     if (Status status = GoOn(); !status.ok()) return status;
     for (const TableRow& source : page) {
       if (!source.row->capture_error.empty()) continue;
@@ -173,7 +174,7 @@ Result<std::vector<StoredRow>> Verifier::CompareRanges(const MappingPtr& mapping
     row.key = std::move(key);
     candidates.push_back(std::move(row));
   };
-  read = side.reader->ReadAll(mapping, [&](std::vector<StoredRow> page) -> Status {
+  read = side.reader->ReadAll(mapping, [&](const std::vector<StoredRow>& page) -> Status {
     if (Status status = GoOn(); !status.ok()) return status;
     for (const StoredRow& row : page) {
       if (!ranges[RangeOf(row.name)]) continue;
@@ -194,8 +195,8 @@ Result<std::vector<StoredRow>> Verifier::CompareRanges(const MappingPtr& mapping
     }
   }
   std::ranges::sort(candidates, {}, &StoredRow::name);
-  const auto [first, last] = std::ranges::unique(candidates, {}, &StoredRow::name);
-  candidates.erase(first, last);
+  const auto same_name = [](const StoredRow& a, const StoredRow& b) { return a.name == b.name; };
+  candidates.erase(std::unique(candidates.begin(), candidates.end(), same_name), candidates.end());
   return candidates;
 }
 
