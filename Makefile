@@ -71,7 +71,7 @@ bench-extension-instructions: install-extension ## Counts the instructions of a 
 	@tools/setup.sh tools/packages-bench.txt
 	@$(PYTHON) bench/extension/instructions.py
 
-fuzz: setup ## Feeds the decoders anything at all for FUZZ_SECONDS (60): Bolt, configuration, mappings, outbox rows
+fuzz: setup ## Feeds the decoders anything at all for FUZZ_SECONDS (60): Bolt, configuration, mappings, outbox rows, Redis's replies
 	@tools/setup.sh tools/packages-fuzz.txt
 	@tools/fuzz.sh $(or $(FUZZ_SECONDS),60)
 

@@ -15,6 +15,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto mapping = std::make_shared<const apex::TableMapping>(*std::move(parsed));
   apex::neo4j::MakePlan(mapping);
   apex::neo4j::SchemaOf(*mapping);
-  if (mapping->cache) (void)apex::redis::CachePlan::Compile(mapping, "p:").ok();
+  if (!mapping->cache) return 0;
+  const auto plan = apex::redis::CachePlan::Compile(mapping, "p:");
+  if (plan.ok()) (void)plan->KeysOfTable();
   return 0;
 }

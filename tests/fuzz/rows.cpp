@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/change.h"
@@ -14,11 +15,13 @@
 #include "stores/postgres/changes.h"
 #include "stores/qdrant/encode.h"
 #include "stores/redis/cache_plan.h"
+#include "stores/redis/glob.h"
 
 namespace {
 
-/// One column of each kind, alone and as an array, named a0, b0, ... and a1, b1, ...
-apex::MappingPtr EveryKind() {
+/// One column of each kind, alone and as an array, named a0, b0, ... and a1, b1, ... An entry lives
+/// as long as `ttl_column` says.
+apex::MappingPtr EveryKind(std::string ttl_column) {
   auto mapping = std::make_shared<apex::TableMapping>();
   mapping->table = "public.t";
   mapping->key = {{"id", apex::ColumnKind::kUuid}};
@@ -28,6 +31,8 @@ apex::MappingPtr EveryKind() {
   mapping->cache->mode = apex::CacheMode::kWrite;
   mapping->cache->entry = "t:{id}";
   mapping->cache->invalidate = {"t:{f0}:x", "q:*{f0}*"};
+  mapping->cache->tags = {"f:{f0}"};
+  mapping->cache->ttl_column = std::move(ttl_column);
   mapping->columns = mapping->key;
   for (int kind = 0; kind <= static_cast<int>(apex::ColumnKind::kOther); ++kind) {
     for (const bool is_array : {false, true}) {
@@ -40,13 +45,22 @@ apex::MappingPtr EveryKind() {
   return mapping;
 }
 
+/// An invalidation by hand has a key that no row has, [null, ...], and its names for an image.
+void Invalidate(std::string_view key, std::string_view text) {
+  const auto read = apex::redis::ReadManualInvalidation("p:", text);
+  if (!read) return;
+  (void)apex::redis::PatternSet(read->invalidations.patterns).Matches(key);
+  apex::redis::EventMessage(read->document_id, read->event, apex::redis::EventTime(0));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  static const apex::MappingPtr mapping = EveryKind();
+  static const apex::MappingPtr mapping = EveryKind("i0");  // Until when.
   static apex::neo4j::ImageEncoder graph;
   static apex::qdrant::PointEncoder points;
   static const auto plan = apex::redis::CachePlan::Compile(mapping, "p:");
+  static const auto for_seconds = apex::redis::CachePlan::Compile(EveryKind("b0"), "p:");
   static apex::redis::Image image;
 
   // Key, image and embedding, divided by zero bytes, which PostgreSQL's text cannot hold.
@@ -73,9 +87,16 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (image.Read(text)) {
     apex::redis::Invalidations keys;
     plan->AddInvalidations(image, keys);
+    plan->AddTags(image, keys.tags);
+    (void)apex::redis::PatternSet(keys.patterns).Matches(key);
+    (void)plan->LifetimeOf(image, 0);
+    (void)for_seconds->LifetimeOf(image, 0);
     (void)plan->Entry(image);
     (void)plan->Value(1, change->row, image).ok();
   }
-  apex::redis::EventMessage(change->row, "document_updated", apex::redis::EventTime(0));
+  // A truncation's key is [], which no row's is.
+  const char* const event = change->row.IsTable() ? "document_truncated" : "document_updated";
+  apex::redis::EventMessage(change->row, event, apex::redis::EventTime(0));
+  if (key.starts_with("[null")) Invalidate(key, text);
   return 0;
 }

@@ -331,8 +331,11 @@ TEST(ManualInvalidationTest, IsReadWithThePrefixBeforeItsNames) {
   EXPECT_THAT(read->invalidations.tags, ElementsAre("doc:7"));
   EXPECT_EQ(read->event, "x");
   EXPECT_EQ(read->document_id, "7");
-  EXPECT_FALSE(ReadManualInvalidation("", "[]"));
-  EXPECT_FALSE(ReadManualInvalidation("", ""));
+  for (const char* other :
+       {"[]", "", R"({"event": 7})", R"({"event": null})", R"({"document_id": ["7"]})",
+        R"({"keys": "doc:7"})", R"({"patterns": [7]})", R"({"tags": {"a": "b"}})"}) {
+    EXPECT_FALSE(ReadManualInvalidation("", other)) << other;
+  }
   const auto nothing = ReadManualInvalidation("", "{}");
   ASSERT_TRUE(nothing);
   EXPECT_TRUE(nothing->event.empty());

@@ -310,18 +310,27 @@ std::optional<ManualInvalidation> ReadManualInvalidation(std::string_view prefix
                                                          std::string_view text) {
   const auto json = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) return std::nullopt;
-  const auto gather = [&](const char* member, const std::string& before,
-                          std::vector<std::string>& names) {
-    for (const auto& name : json.value(member, nlohmann::json::array())) {
-      if (name.is_string()) names.push_back(before + name.get_ref<const std::string&>());
-    }
+  const auto read_names = [&](const char* member, const std::string& before,
+                              std::vector<std::string>& names) {
+    const auto found = json.find(member);
+    if (found == json.end()) return true;
+    if (!found->is_array() || !std::ranges::all_of(*found, &nlohmann::json::is_string))
+      return false;
+    for (const auto& name : *found) names.push_back(before + name.get_ref<const std::string&>());
+    return true;
+  };
+  const auto read_text = [&](const char* member, std::string& into) {
+    const auto found = json.find(member);
+    if (found == json.end()) return true;
+    if (found->is_string()) into = found->get_ref<const std::string&>();
+    return found->is_string();
   };
   ManualInvalidation read;
-  gather("keys", std::string(prefix), read.invalidations.keys);
-  gather("patterns", EscapeGlob(prefix), read.invalidations.patterns);
-  gather("tags", "", read.invalidations.tags);
-  read.event = json.value("event", "");
-  read.document_id = json.value("document_id", "");
+  const bool sound = read_names("keys", std::string(prefix), read.invalidations.keys) &&
+                     read_names("patterns", EscapeGlob(prefix), read.invalidations.patterns) &&
+                     read_names("tags", "", read.invalidations.tags) &&
+                     read_text("event", read.event) && read_text("document_id", read.document_id);
+  if (!sound) return std::nullopt;
   return read;
 }
 
