@@ -44,12 +44,6 @@ def in_redis(stores: Stores, table: str) -> dict[str, str]:
     return {key.partition(":")[2]: json.loads(value)["title"] for key, value in zip(keys, stores.redis.mget(keys) if keys else [])}
 
 
-def test_the_image_speaks_resp3_to_redis(pair: Pair, stores: Stores):
-    """Debian 13's hiredis reads it; Debian 12's, which the other tests are built with, does not."""
-    ours = [client for client in stores.redis.client_list() if client["name"].startswith("apex:")]
-    assert ours and {client["resp"] for client in ours} == {"3"}
-
-
 def pipeline(pair: Pair) -> dict[str, Any]:
     return pair.pg.execute("SELECT apex.status()").fetchone()[0]["pipelines"][0]
 
@@ -72,6 +66,14 @@ def test_rows_with_a_pgvector_embedding_reach_every_store(pair: Pair, stores: St
     points = in_qdrant(stores, table)
     assert {key: title for key, (title, _) in points.items()} == rows
     assert all(vector == pytest.approx([0, 0.6, 0.8]) for _, vector in points.values())
+
+
+def test_the_image_speaks_resp3_to_redis(pair: Pair, stores: Stores, table: str):
+    """Debian 13's hiredis reads it; Debian 12's, which the other tests are built with, does not."""
+    pair.pg.execute(f"INSERT INTO {table} (title) VALUES ('one')")
+    pair.wait_synced()  # The connection that has written a row is named.
+    ours = [client for client in stores.redis.client_list() if client["name"].startswith("apex:")]
+    assert ours and {client["resp"] for client in ours} == {"3"}
 
 
 def test_updates_and_deletes_follow(pair: Pair, stores: Stores, table: str):
