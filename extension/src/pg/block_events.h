@@ -51,8 +51,8 @@ struct ShapeCache;
 ShapeCache* MakeShapeCache(MemoryContext context);
 
 /// Calls `visit` for each event in the order of their versions, without `images` for one that has
-/// no images and embeddings. Its values are gone when it returns. An ERROR when the
-/// bytes are not what capture writes.
+/// no images and embeddings. Its values are gone when it returns. An ERROR when the bytes are not
+/// what capture writes.
 void ReadEvents(ShapeCache* shapes, const StoredBlock& block, bool images,
                 void (*visit)(const EventColumns& event, void* state), void* state);
 

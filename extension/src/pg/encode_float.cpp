@@ -24,6 +24,15 @@ constexpr int kShortWeightMax = 63;
 constexpr int kShortWeightMin = -64;
 constexpr int kDigitsOfFour = 6;  // 17 decimal digits, wherever the point is among them.
 
+// `text` has room for a float8's, which is the longer one.
+void WriteShortest(Oid type, Datum value, char* text) {
+  if (type == FLOAT4OID) {
+    float_to_shortest_decimal_buf(DatumGetFloat4(value), text);
+  } else {
+    double_to_shortest_decimal_buf(DatumGetFloat8(value), text);
+  }
+}
+
 int FloorOfQuarter(int number) { return number >= 0 ? number / 4 : -((3 - number) / 4); }
 
 // What the shortest text says: 0.d1d2d3... times ten to the power of `point`.
@@ -98,23 +107,14 @@ Numeric ReadNumeric(const char* text, double value) {
 }  // namespace
 
 char* FloatText(Oid type, Datum value) {
-  if (type == FLOAT4OID) {
-    char* text = static_cast<char*>(palloc(FLOAT_SHORTEST_DECIMAL_LEN));
-    float_to_shortest_decimal_buf(DatumGetFloat4(value), text);
-    return text;
-  }
   char* text = static_cast<char*>(palloc(DOUBLE_SHORTEST_DECIMAL_LEN));
-  double_to_shortest_decimal_buf(DatumGetFloat8(value), text);
+  WriteShortest(type, value, text);
   return text;
 }
 
 Numeric FloatNumber(Oid type, Datum value) {
   char text[DOUBLE_SHORTEST_DECIMAL_LEN];
-  if (type == FLOAT4OID) {
-    float_to_shortest_decimal_buf(DatumGetFloat4(value), text);
-  } else {
-    double_to_shortest_decimal_buf(DatumGetFloat8(value), text);
-  }
+  WriteShortest(type, value, text);
   const Numeric number = WriteShort(Parse(text));
   if (number != nullptr) return number;
   return ReadNumeric(text, type == FLOAT4OID ? DatumGetFloat4(value) : DatumGetFloat8(value));
