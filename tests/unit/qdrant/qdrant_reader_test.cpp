@@ -4,8 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstring>
-
 #include "stores/qdrant/point_id.h"
 
 namespace apex::qdrant {
@@ -36,8 +34,8 @@ ChangePtr Row(MappingPtr mapping, const std::string& key, const std::string& ima
   change->after = image;
   const std::vector<float> floats{3, 4};
   if (has_embedding) {
-    change->embedding.emplace(floats.size() * sizeof(float), '\0');
-    std::memcpy(change->embedding->data(), floats.data(), change->embedding->size());
+    change->embedding.emplace(reinterpret_cast<const char*>(floats.data()),
+                              floats.size() * sizeof(float));
   }
   return change;
 }
