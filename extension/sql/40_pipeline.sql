@@ -550,6 +550,58 @@ $$;
 COMMENT ON FUNCTION apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint) IS
   'Opens the batch that apex.next_batch has named, of which apex.read_ahead has handed out everything up to handed_out. In one transaction with the apex.checkpoint that closes the batch before it.';
 
+-- ---- What is committed and not read yet ----
+--
+-- While a store is away no batch is closed, and what is committed meanwhile is not read. Its cache entries have to go all the
+-- same: deleting them needs no place in the outbox, only a look at it.
+
+CREATE FUNCTION apex.peek_bounds(pipeline text, epoch bigint,
+                                 OUT from_snapshot pg_snapshot, OUT from_ceiling xid8, OUT from_position bigint,
+                                 OUT to_snapshot pg_snapshot, OUT to_ceiling xid8, OUT to_position bigint,
+                                 OUT now_snapshot pg_snapshot, OUT now_ceiling xid8, OUT now_position bigint)
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  p apex.pipeline := apex.current_pipeline(pipeline, epoch);
+BEGIN
+  IF p.to_snapshot IS NULL OR NOT EXISTS (SELECT FROM apex.mapping m WHERE m.pipeline = p.name AND jsonb_typeof(m.spec -> 'cache') = 'object') THEN
+    RETURN;
+  END IF;
+  from_snapshot := p.from_snapshot;
+  from_ceiling := p.from_ceiling;
+  from_position := p.position;
+  to_snapshot := p.to_snapshot;
+  to_ceiling := p.to_ceiling;
+  to_position := p.to_position;
+  p := apex.batch_until_now(p);
+  now_snapshot := p.to_snapshot;
+  now_ceiling := p.to_ceiling;
+  now_position := p.to_position;
+END
+$$;
+COMMENT ON FUNCTION apex.peek_bounds(text, bigint) IS
+  'Where the open batch begins and ends, and where one that ended now would. All NULL when no batch is open or no table of the pipeline has a cache. Writes nothing.';
+
+CREATE FUNCTION apex.peek(pipeline text, epoch bigint, from_snapshot pg_snapshot, from_ceiling xid8, from_position bigint,
+                          to_snapshot pg_snapshot, to_ceiling xid8, to_position bigint, after_seq bigint, rows_max int, bytes_max bigint)
+  RETURNS SETOF apex.piece_event
+  LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+  p apex.pipeline := apex.current_pipeline(pipeline, epoch);
+BEGIN
+  p.from_snapshot := peek.from_snapshot;
+  p.from_ceiling := peek.from_ceiling;
+  p.position := peek.from_position;
+  p.to_snapshot := peek.to_snapshot;
+  p.to_ceiling := peek.to_ceiling;
+  p.to_position := peek.to_position;
+  RETURN QUERY SELECT * FROM apex.piece_events(p, after_seq, NULL, rows_max, bytes_max);
+END
+$$;
+COMMENT ON FUNCTION apex.peek(text, bigint, pg_snapshot, xid8, bigint, pg_snapshot, xid8, bigint, bigint, int, bigint) IS
+  'The events after a seq that the second of two places sees and the first one did not, as apex.piece_events cuts them. Records nothing: cache entries may be deleted for them, and nothing be written.';
+
 CREATE FUNCTION apex.checkpoint(pipeline text, epoch bigint, settled bigint, superseded jsonb, close boolean) RETURNS void
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -702,7 +754,8 @@ REVOKE ALL ON FUNCTION
   apex.batch_events(apex.pipeline, bigint, bigint, int, xid8[], boolean), apex.piece_events(apex.pipeline, bigint, bigint, int, bigint),
   apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.batch_until_now(apex.pipeline), apex.batch_behind(apex.pipeline),
   apex.next_batch(text, bigint, int), apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint),
-  apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint),
+  apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint), apex.peek_bounds(text, bigint),
+  apex.peek(text, bigint, pg_snapshot, xid8, bigint, pg_snapshot, xid8, bigint, bigint, int, bigint),
   apex.checkpoint(text, bigint, bigint, jsonb, boolean), apex.delete_empty_sagas(text), apex.undo_rows(uuid),
   apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text)
 FROM PUBLIC;

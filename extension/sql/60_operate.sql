@@ -141,6 +141,7 @@ BEGIN
   EXECUTE format('GRANT EXECUTE ON FUNCTION apex.lead(text, text, int), apex.heartbeat(text, bigint), apex.resign(text, bigint), '
                  'apex.read_piece(text, bigint, bigint, int, bigint, bigint), apex.next_batch(text, bigint, int), '
                  'apex.read_ahead(text, bigint, pg_snapshot, xid8, bigint, int, bigint), apex.open_batch(text, bigint, pg_snapshot, xid8, bigint, bigint), '
+                 'apex.peek_bounds(text, bigint), apex.peek(text, bigint, pg_snapshot, xid8, bigint, pg_snapshot, xid8, bigint, bigint, int, bigint), '
                  'apex.checkpoint(text, bigint, bigint, jsonb, boolean), '
                  'apex.unpack(oid, tid, boolean), apex.undo_rows(uuid), apex.record_failure(text, bigint, jsonb), apex.settle_failure(text, bigint, uuid, text), '
                  'apex.backfill_step(text, bigint, int, timestamptz), apex.verify_page(regclass, oid, jsonb, int), '

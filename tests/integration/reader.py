@@ -39,6 +39,15 @@ class Reader:
         statement = "SELECT * FROM apex.read_ahead(%s, %s, %s, %s, %s, %s, NULL)"
         return self.pg.execute(statement, [self.pipeline, self.epoch, *end, rows_max]).fetchall()
 
+    def peek_bounds(self) -> Any:
+        """Where the open batch begins and ends, and now; or None when nothing is worth a look."""
+        found = self.pg.execute("SELECT * FROM apex.peek_bounds(%s, %s)", [self.pipeline, self.epoch]).fetchone()
+        return (found[0:3], found[3:6], found[6:9]) if found.from_snapshot else None
+
+    def peek(self, begin: Any, end: Any, after: int = 0, rows_max: int = 4000) -> list:
+        statement = "SELECT * FROM apex.peek(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, NULL)"
+        return self.pg.execute(statement, [self.pipeline, self.epoch, *begin, *end, after, rows_max]).fetchall()
+
     def open_batch(self, settled: int, end: Any, handed_out: int) -> None:
         """Closes the open batch, settled up to there, and opens the next one."""
         with self.pg.transaction():

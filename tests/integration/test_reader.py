@@ -433,6 +433,45 @@ def test_a_batch_cannot_be_opened_while_another_is(dsn: str, reader: Reader) -> 
         reader.pg.execute("SELECT apex.open_batch('default', %s, %s, %s, %s, 1)", [reader.epoch, *end])
 
 
+# ---- What is committed and not read yet ----
+
+
+def test_peeking_finds_what_is_committed_behind_the_open_batch_and_records_nothing(sessions: Sessions, dsn: str, reader: Reader) -> None:
+    long = sessions()
+    long.execute("INSERT INTO documents VALUES (1001)")
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        assert reader.peek_bounds() is None, "no batch is open"
+        pg.execute("INSERT INTO documents VALUES (1), (2), (3)")
+        first = reader.read(rows_max=1)
+        pg.execute("INSERT INTO documents VALUES (4)")
+        long.commit()
+        before = reader.cursor()
+        with reader.pg.transaction():
+            begin, end, now = reader.peek_bounds()
+            assert keys(reader.peek(begin, end, after=first[0].through_seq)) == [2, 3]
+            assert keys(reader.peek(end, now)) == [4, 1001], "the straggler too"
+            piece = reader.peek(end, now, rows_max=1)
+            assert (keys(piece), piece[0].batch_end) == ([4], False)
+            assert keys(reader.peek(end, now, after=piece[0].through_seq)) == [1001]
+            assert reader.pg.execute("SELECT pg_current_xact_id_if_assigned()").fetchone()[0] is None
+        assert reader.cursor() == before
+        pg.execute("UPDATE documents SET n = 1 WHERE id = 4")
+        _, _, later = reader.peek_bounds()
+        assert [event.op for event in reader.peek(now, later)] == ["U"], "from where the last look ended"
+
+
+def test_there_is_nothing_to_peek_at_where_no_table_has_a_cache(dsn: str, reader: Reader) -> None:
+    graphs = Reader(dsn, pipeline="graphs")
+    with psycopg.connect(dsn, autocommit=True) as pg:
+        pg.execute("CREATE TABLE nodes (id int PRIMARY KEY)")
+        pg.execute("SELECT apex.attach('nodes', graph => apex.graph('Node'), pipeline => 'graphs')")
+        pg.execute("INSERT INTO nodes VALUES (1)")
+    graphs.lead()
+    assert keys(graphs.read()) == [1]
+    assert graphs.peek_bounds() is None
+    graphs.pg.close()
+
+
 def test_reading_nothing_writes_nothing(dsn: str, reader: Reader) -> None:
     with psycopg.connect(dsn, autocommit=True) as pg:
         pg.execute("INSERT INTO documents VALUES (1)")
@@ -515,6 +554,7 @@ def test_a_replaced_leaders_session_is_ended(dsn: str, reader: Reader) -> None:
     [
         "SELECT * FROM apex.read_piece('default', %s, 0, 10)",
         "SELECT apex.next_batch('default', %s, 1)",
+        "SELECT apex.peek_bounds('default', %s)",
         "SELECT * FROM apex.read_ahead('default', %s, '1:1:', '1', 0, 10, NULL)",
         "SELECT apex.open_batch('default', %s, '1:1:', '1', 0, 0)",
         "SELECT apex.checkpoint('default', %s, 0, '[]', false)",

@@ -28,7 +28,14 @@ SimClient::SimClient(Surroundings& around, Store store, int64_t epoch, std::func
 }
 
 void SimClient::Send(Request request) {
-  line_.push_back(std::move(request));
+  auto place = line_.end();
+  // What is urgent waits for what is under way alone.
+  if (std::holds_alternative<saga::Evict>(request) && !line_.empty()) {
+    place = std::find_if(line_.begin() + 1, line_.end(), [](const Request& waiting) {
+      return !std::holds_alternative<saga::Evict>(waiting);
+    });
+  }
+  line_.insert(place, std::move(request));
   if (line_.size() == 1) Depart();
 }
 

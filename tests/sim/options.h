@@ -76,6 +76,7 @@ struct SimCounts {
   int64_t short_answers = 0;      ///< Acknowledged and carried out in part.
   int64_t writes = 0;
   int64_t batches_read_ahead = 0;
+  int64_t peeked = 0;  ///< Changes looked at while they could not be read.
 };
 
 struct SimReport {

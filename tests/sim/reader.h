@@ -44,6 +44,18 @@ class SimReader {
     return next_.empty() ? Piece{} : Cut(next_, next_place_, 0, rows_max);
   }
 
+  /// What is committed and has not been read; nothing is recorded.
+  Piece Peek(const PeekPlace& place) const {
+    Piece piece{{}, 0, true, 0};
+    if (!place.batch_read) {
+      for (const auto& [seq, change] : postgres_.ReadableEvents()) {
+        if (seq > place.read_through_seq) piece.changes.push_back(change);
+      }
+    }
+    for (const auto& [seq, change] : postgres_.pending()) piece.changes.push_back(change);
+    return piece;
+  }
+
   void OpenNext() {
     postgres_.OpenBatch(next_);
     place_ = std::exchange(next_place_, {});

@@ -114,6 +114,16 @@ void Replica::Perform(saga::ReadAhead action) {
       [](StoreError error) -> saga::Event { return saga::AheadArrived{std::move(error)}; });
 }
 
+void Replica::Perform(saga::Peek action) {
+  PostLedger(
+      [this, place = action.place]() -> saga::Event {
+        Piece piece = reader_.Peek(place);
+        around_.counts.peeked += static_cast<int64_t>(piece.changes.size());
+        return saga::Peeked{std::move(piece)};
+      },
+      [](StoreError error) -> saga::Event { return saga::Peeked{std::move(error)}; });
+}
+
 void Replica::Perform(saga::Arm) { WakeAfter(around_.dice.Between(1, 8), true); }
 
 void Replica::Perform(saga::AwaitChange) {

@@ -43,6 +43,7 @@ class Replica {
   void Step(saga::Event event);
   void Perform(saga::Read action);
   void Perform(saga::ReadAhead action);
+  void Perform(saga::Peek action);
   void Perform(saga::Arm action);
   void Perform(saga::AwaitChange action);
   void Perform(saga::Evict action);

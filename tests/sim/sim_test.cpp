@@ -48,6 +48,7 @@ constexpr Count kCounts[] = {
     {"short_answers", &SimCounts::short_answers, 20},
     {"writes", &SimCounts::writes, 1000},
     {"batches_read_ahead", &SimCounts::batches_read_ahead, 100},
+    {"peeked", &SimCounts::peeked, 100},
 };
 
 TEST(SimulationTest, KeepsItsPromises) {

@@ -29,6 +29,8 @@ Simulation::Simulation(const SimOptions& options)
   engine_options_.batches_in_flight_max = dice_.Between(1, 3);
   engine_options_.piece_rows_max = dice_.Between(1, 30);
   engine_options_.pending_rows_max = dice_.Between(5, 100);
+  engine_options_.peek_after = Time{dice_.Between(0, 40)};
+  engine_options_.peek_interval = Time{dice_.Between(1, 20)};
   engine_options_.backoff = {.initial_ms = 5, .max_ms = 40};
   engine_options_.one_batch_per_row = options_.flaw != Flaw::kTwoBatchesOfOneRow;
   engine_options_.truncations_wait = options_.flaw != Flaw::kTruncationDoesNotWait;

@@ -164,6 +164,12 @@ void Dispatcher::Perform(const saga::ReadAhead& read) {
   });
 }
 
+void Dispatcher::Perform(const saga::Peek& peek) {
+  ledger_thread_.Post([this, peek] {
+    mailbox_.Put(saga::Peeked{Known(ledger_.Peek(peek.size, peek.place, LedgerDeadline()))});
+  });
+}
+
 void Dispatcher::Perform(const saga::Arm&) {
   listener_thread_.Post([this] {
     Result<bool> armed = listener_.Arm(LedgerDeadline());

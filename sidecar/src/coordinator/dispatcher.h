@@ -68,6 +68,7 @@ class Dispatcher {
   void PerformAll(std::vector<saga::Action> actions);
   void Perform(const saga::Read& read);
   void Perform(const saga::ReadAhead& read);
+  void Perform(const saga::Peek& peek);
   void Perform(const saga::Arm& arm);
   void Perform(const saga::AwaitChange& wait);
   void Perform(saga::Evict evict);

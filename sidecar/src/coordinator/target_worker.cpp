@@ -23,6 +23,13 @@ TargetWorker::TargetWorker(TargetStore& store, Context context)
       removals_(store_.store(), context_.timeout + kOnTheWay) {
   // The first epoch has no leader before it.
   if (context_.fence.epoch > 1) removals_.Doubt();
+  if (auto* cache = dynamic_cast<CacheStore*>(&store_))
+    cache->GiveWayTo([this] { return RunEvictions(); });
+}
+
+TargetWorker::~TargetWorker() {
+  executor_.Stop();
+  if (auto* cache = dynamic_cast<CacheStore*>(&store_)) cache->GiveWayTo(nullptr);
 }
 
 void TargetWorker::Know(Mappings mappings) {
@@ -80,13 +87,23 @@ void TargetWorker::Perform(saga::Undo undo) {
 }
 
 void TargetWorker::Perform(saga::Evict evict) {
-  executor_.Post([this, evict = std::move(evict)] {
+  executor_.PostUrgent([this, evict = std::move(evict)] {
     auto& cache = static_cast<CacheStore&>(store_);  // Evictions are sent to Redis alone.
     Status status = Guarded(
         [&](Deadline deadline) { return cache.Evict(context_.fence, *evict.rows, deadline); });
     NoteRows(status);
+    if (!status.ok() && status.error().kind != ErrorKind::kPermanent) evicted_ = status;
     context_.mailbox.Put(saga::EvictFinished{evict.eviction, std::move(status)});
   });
+}
+
+/// What fails for the store's sake may have changed what the call in the middle relies on.
+Status TargetWorker::RunEvictions() {
+  Status outer = std::exchange(evicted_, {});
+  executor_.RunUrgent();
+  Status failed = evicted_;
+  if (failed.ok()) evicted_ = std::move(outer);
+  return failed;
 }
 
 void TargetWorker::Perform(const saga::Probe& probe) {

@@ -36,6 +36,9 @@ class TargetWorker {
   };
 
   TargetWorker(TargetStore& store, Context context);
+  ~TargetWorker();
+  TargetWorker(const TargetWorker&) = delete;
+  TargetWorker& operator=(const TargetWorker&) = delete;
 
   /// From now on these are the mappings to be ready for. Makes what they need at once, or else
   /// before the next write.
@@ -43,6 +46,7 @@ class TargetWorker {
   /// A table is taken away in parts, between which other jobs have their turn.
   void Perform(saga::Write write);
   void Perform(saga::Undo undo);
+  /// Before what waits, and in the middle of what takes long.
   void Perform(saga::Evict evict);
   void Perform(const saga::Probe& probe);
   /// Sees whether the store is there while nothing else is asked of it.
@@ -55,6 +59,7 @@ class TargetWorker {
   /// says of the store.
   Status Guarded(const std::function<Status(Deadline)>& call);
   Status PrepareIfNeeded();
+  Status RunEvictions();
   void Truncate(saga::Write write, Deadline::Clock::time_point start);
   void Finish(const saga::Write& write, Deadline::Clock::time_point start, Status status);
   Deadline ByTimeout() const { return Deadline::After(context_.timeout); }
@@ -72,6 +77,7 @@ class TargetWorker {
   Mappings mappings_;
   std::unordered_set<int32_t> prepared_;
   bool rows_wait_ = false;  ///< Rows were sent in vain and will come again.
+  Status evicted_;          ///< Within RunEvictions: the last one that failed for the store's sake.
   Executor executor_;       ///< Last: its jobs use everything above.
 };
 

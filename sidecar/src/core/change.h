@@ -25,6 +25,7 @@ struct RowId {
 
   /// A table as a whole, which is what a truncation is of: no row has a key without columns.
   bool IsTable() const { return key == "[]"; }
+  static RowId Table(uint32_t relation) { return {relation, "[]"}; }
 
   auto operator<=>(const RowId&) const = default;
 };

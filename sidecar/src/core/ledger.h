@@ -30,6 +30,12 @@ struct PieceSize {
   int64_t bytes_max = 0;
 };
 
+/// From where on changes are read without being taken: what the engine has read is behind it.
+struct PeekPlace {
+  int64_t read_through_seq = 0;  ///< Of the open batch.
+  bool batch_read = false;       ///< The whole of it.
+};
+
 struct RowVersion {
   RowId row;
   int64_t seq = 0;

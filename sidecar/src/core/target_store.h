@@ -11,6 +11,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/change.h"
@@ -69,11 +70,21 @@ class TargetStore {
   virtual Status Ping(Deadline deadline) = 0;
 };
 
-/// Redis has one thing more: a row's own entries go as soon as its change is read, before the other
-/// stores are written.
+/// Redis has one thing more: a row's own entries, keys and tags go as soon as its change is read,
+/// before the other stores are written.
 class CacheStore : public TargetStore {
  public:
   virtual Status Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) = 0;
+
+  /// In a call that takes long `evictions` is called again and again, which may call Evict. Its
+  /// error ends the call it was made in. Null: nothing is.
+  void GiveWayTo(std::function<Status()> evictions) { evictions_ = std::move(evictions); }
+
+ protected:
+  Status GiveWay() const { return evictions_ ? evictions_() : Status(); }
+
+ private:
+  std::function<Status()> evictions_;
 };
 
 }  // namespace apex

@@ -42,6 +42,8 @@ std::optional<Time> Engine::next_tick() const {
     const std::optional<Time> at = each.retry_at();
     if (at && *at > now_ && (!soonest || *at < *soonest)) soonest = at;
   }
+  // One that is due waits for an answer that comes by itself.
+  if (peek_at_ && *peek_at_ > now_ && (!soonest || *peek_at_ < *soonest)) soonest = peek_at_;
   return soonest;
 }
 
@@ -84,7 +86,17 @@ void Engine::On(AheadArrived event) {
   if (!event.piece->changes.empty()) ahead_ = std::move(*event.piece);
 }
 
+void Engine::On(const Peeked& event) {
+  reading_ = false;
+  if (!event.piece.ok()) return StopFor(event.piece.error());
+  peek_at_ = event.piece->batch_end ? now_ + options_.peek_interval : now_;
+  if (draining_) return;
+  NoteOvertaken(event.piece->changes);
+  EvictEntriesOf(event.piece->changes);
+}
+
 void Engine::Accept(Piece piece) {
+  peek_at_.reset();
   progress_.PieceRead(piece);
   const bool replayed = !std::exchange(window_read_, true);
   if (piece.changes.empty()) {
@@ -267,14 +279,18 @@ int64_t Engine::BatchRows() const {
 
 void Engine::ReadOn() {
   if (reading_ || checkpointing_) return;
-  if (progress_.batch_read()) return ReadAheadOfTheBatch();
+  if (progress_.batch_read()) {
+    ReadAheadOfTheBatch();
+    return PeekWhenHeld();
+  }
   if (listening_ == Listening::kArming || listening_ == Listening::kWaiting) return;
   // With nothing in flight, what waits was handed out ahead of its turn, and leaves when the pieces
   // up to it have come.
   const bool in_flight = !batches_.empty() || !failures_.empty();
   const bool full = progress_.window() >= options_.pending_rows_max ||
                     pending_bytes_ >= options_.pending_bytes_max;
-  if (in_flight && full) return;
+  if (in_flight && full) return PeekWhenHeld();
+  peek_at_.reset();
   reading_ = true;
   actions_.emplace_back(Read{NextSize()});
 }
@@ -287,6 +303,37 @@ void Engine::ReadAheadOfTheBatch() {
   ahead_asked_ = true;
   reading_ = true;
   actions_.emplace_back(ReadAhead{NextSize()});
+}
+
+/// A store that is away, or slow, holds up what is read and not what is committed: whose entry is
+/// in the cache still would be read there for as long.
+void Engine::PeekWhenHeld() {
+  if (!options_.targets.contains(Store::kRedis)) return;
+  if (!peek_at_) peek_at_ = now_ + options_.peek_after;
+  if (reading_ || now_ < *peek_at_ || !evictions_.empty()) return;
+  reading_ = true;
+  actions_.emplace_back(Peek{NextSize(), {progress_.read_through_seq(), progress_.batch_read()}});
+}
+
+/// An older change of the same row that is on its way would put its entry back.
+void Engine::NoteOvertaken(const std::vector<ChangePtr>& changes) {
+  for (const ChangePtr& change : changes) {
+    const RowId& id = change->row;
+    if (id.IsTable() ? !batches_.empty() || !waiting_.empty()
+                     : busy_.contains(id) || waiting_.Holds(id))
+      overtaken_[id] = std::max(overtaken_[id], change->seq);
+  }
+}
+
+/// A newer change of the row is known and not written.
+bool Engine::Overtaken(const RowWrite& row) const {
+  const RowId& id = row.newest->row;
+  if (waiting_.Holds(id) || truncations_.Waits(id.relation)) return true;
+  const auto by = [&](const RowId& key) {
+    const auto at = overtaken_.find(key);
+    return at != overtaken_.end() && at->second > row.seq;
+  };
+  return !overtaken_.empty() && (by(id) || by(RowId::Table(id.relation)));
 }
 
 /// Fewer rows after large ones: what does not fit is unpacked in vain.
@@ -316,7 +363,10 @@ void Engine::WriteCheckpoint() {
 }
 
 void Engine::Release(const Group& group) {
-  group.ForEachKey([this](const RowId& key) { busy_.erase(key); });
+  group.ForEachKey([this](const RowId& key) {
+    busy_.erase(key);
+    if (!overtaken_.empty() && !key.IsTable() && !waiting_.Holds(key)) overtaken_.erase(key);
+  });
   for (const SagaPtr& saga : group.sagas) {
     for (const ChangePtr& change : saga->changes) {
       progress_.Settled(*change);

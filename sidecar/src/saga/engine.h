@@ -1,10 +1,10 @@
 // The saga engine: a pure state machine, step(state, event, now) -> (state, actions).
 //
 // It knows no store, no clock and no I/O. Whoever drives it carries every action out and answers
-// each Read, Evict, Write, Probe, RecordFailure, Undo, SettleFailure and Checkpoint with its event,
-// in any order and after any time. One engine serves one epoch of one pipeline; after Stop it is
-// thrown away. Not thread-safe. The same events at the same times with the same seed give the same
-// actions.
+// each Read, ReadAhead, Peek, Evict, Write, Probe, RecordFailure, Undo, SettleFailure and
+// Checkpoint with its event, in any order and after any time. One engine serves one epoch of one
+// pipeline; after Stop it is thrown away. Not thread-safe. The same events at the same times with
+// the same seed give the same actions.
 //
 // The rules E1-E6 and E9-E11 that it keeps are the design's; ARCHITECTURE.md retells them.
 #pragma once
@@ -43,6 +43,10 @@ struct EngineOptions {
   /// The same in bytes of images, so that large rows do not take more memory than small ones.
   int64_t pending_bytes_max = 64 << 20;
   int64_t piece_bytes_max = 16 << 20;  ///< A piece ends with the row that passes this.
+  /// While nothing can be read for this long, cache entries of what is committed meanwhile go all
+  /// the same.
+  Time peek_after{250};
+  Time peek_interval{100};
   bool one_batch_per_row = true;  ///< Rule E1; the simulator leaves it out to see itself notice.
   bool truncations_wait = true;   ///< Rule E9; likewise.
   Time give_up_after{0};          ///< A batch whose store fails for longer is parked; 0: never.
@@ -128,6 +132,7 @@ class Engine {
   void On(Led event);
   void On(PieceArrived event);
   void On(AheadArrived event);
+  void On(const Peeked& event);
   void On(Woken event);
   void On(const EvictFinished& event);
   void On(const WriteFinished& event);
@@ -150,6 +155,9 @@ class Engine {
   void FormTruncations(const RowSet& busy);
   void ReadOn();
   void ReadAheadOfTheBatch();
+  void PeekWhenHeld();
+  void NoteOvertaken(const std::vector<ChangePtr>& changes);
+  bool Overtaken(const RowWrite& row) const;
   void Accept(Piece piece);
   PieceSize NextSize() const;
   void WriteCheckpoint();
@@ -171,6 +179,7 @@ class Engine {
   void Blame(const std::shared_ptr<Split>& split, bool gave_up);
   void GiveUp(const BatchPtr& batch, Store store);
   void Settle(const BatchPtr& batch);
+  void EvictOvertaken(const Batch& batch);
   void SettleTruncation(const RowWrite& table);
   bool GaveUp(Store store) const;
 
@@ -219,8 +228,11 @@ class Engine {
 
   bool led_ = false;
   bool reading_ = false;
-  std::optional<Piece> ahead_;  ///< Of the batch behind the open one; no successor knows of it.
-  bool ahead_asked_ = false;    ///< Since a batch of rows was last settled.
+  std::optional<Piece> ahead_;   ///< Of the batch behind the open one; no successor knows of it.
+  bool ahead_asked_ = false;     ///< Since a batch of rows was last settled.
+  std::optional<Time> peek_at_;  ///< Set: nothing can be read.
+  std::unordered_map<RowId, int64_t, RowIdHash>
+      overtaken_;  ///< Rows and tables that have unsettled changes and, peeked at, one of this seq.
   bool window_read_ =
       false;  ///< The first piece has come: what follows no earlier leader has written.
   enum class Listening { kNo, kArming, kArmed, kWaiting } listening_ = Listening::kNo;

@@ -243,6 +243,7 @@ void Engine::GiveUp(const BatchPtr& batch, Store store) {
 void Engine::Settle(const BatchPtr& batch) {
   batches_.erase(batch->id);
   ahead_asked_ = false;
+  EvictOvertaken(*batch);
   for (const Group& group : batch->groups) {
     if (batch->truncates) SettleTruncation(group.rows.front());
     for (const RowWrite& row : group.rows) {
@@ -258,6 +259,21 @@ void Engine::Settle(const BatchPtr& batch) {
   }
 }
 
+/// The entries that it has made of rows that have changed once more.
+void Engine::EvictOvertaken(const Batch& batch) {
+  if (waiting_.empty() && truncations_.empty() && overtaken_.empty()) return;
+  std::vector<ChangePtr> changes;
+  for (const Group& group : batch.groups) {
+    for (const RowWrite& row : group.rows) {
+      const std::optional<CacheMapping>& cache = row.newest->mapping->cache;
+      if (cache && cache->mode == CacheMode::kWrite && Overtaken(row))
+        changes.push_back(row.newest);
+    }
+  }
+  EvictEntriesOf(changes);
+  SendEvictions();
+}
+
 /// What is parked of the table is superseded, but for what an earlier leader has parked after it.
 void Engine::SettleTruncation(const RowWrite& table) {
   const RowId& id = table.newest->row;
@@ -266,6 +282,8 @@ void Engine::SettleTruncation(const RowWrite& table) {
   });
   if (parked > 0) superseded_.push_back({id, table.seq});
   truncations_.Done(id.relation);
+  const auto overtaken = overtaken_.find(id);
+  if (overtaken != overtaken_.end() && overtaken->second <= table.seq) overtaken_.erase(overtaken);
 }
 
 bool Engine::GaveUp(Store store) const {

@@ -29,6 +29,10 @@ struct PieceArrived {
 struct AheadArrived {
   Result<Piece> piece;
 };
+/// Answers Peek. `batch_end`: no more is committed.
+struct Peeked {
+  Result<Piece> piece;
+};
 /// Answers Arm, or reports a wake-up after it: something may have been committed.
 struct Woken {
   bool armed = false;  ///< A notification will come at the next commit; until then reading again
@@ -69,9 +73,9 @@ struct Tick {};
 /// Start nothing new; `Engine::drained()` tells when what was in flight is done and written down.
 struct Drain {};
 
-using Event = std::variant<Led, PieceArrived, AheadArrived, Woken, EvictFinished, WriteFinished,
-                           ProbeFinished, FailureRecorded, UndoFinished, FailureSettled,
-                           CheckpointFinished, Tick, Drain>;
+using Event = std::variant<Led, PieceArrived, AheadArrived, Peeked, Woken, EvictFinished,
+                           WriteFinished, ProbeFinished, FailureRecorded, UndoFinished,
+                           FailureSettled, CheckpointFinished, Tick, Drain>;
 
 // ---- Actions ----
 
@@ -85,6 +89,12 @@ struct Read {
 /// once a Checkpoint has opened that batch.
 struct ReadAhead {
   PieceSize size;
+};
+/// Look at changes that cannot be read yet. They will be read later, and none of them is written
+/// before.
+struct Peek {
+  PieceSize size;
+  PeekPlace place;
 };
 /// Ask for a notification at the next commit; answered by Woken.
 struct Arm {};
@@ -148,8 +158,8 @@ struct StoreRecovered {
   Store store = Store::kNeo4j;
 };
 
-using Action = std::variant<Read, ReadAhead, Arm, AwaitChange, Evict, Write, Probe, RecordFailure,
-                            Undo, SettleFailure, Checkpoint, Stop, SagasSucceeded, SagasFailed,
-                            StepCompensated, StoreFailing, StoreRecovered>;
+using Action = std::variant<Read, ReadAhead, Peek, Arm, AwaitChange, Evict, Write, Probe,
+                            RecordFailure, Undo, SettleFailure, Checkpoint, Stop, SagasSucceeded,
+                            SagasFailed, StepCompensated, StoreFailing, StoreRecovered>;
 
 }  // namespace apex::saga

@@ -27,6 +27,9 @@ class Truncations {
   /// Older than a truncation of its table that waits.
   bool Voids(const Change& change) const;
 
+  /// One of this table has not been taken.
+  bool Waits(uint32_t relation) const { return waiting_.contains(relation); }
+
   /// Those whose turn it is: nothing of the table is in `busy`, and all that is older has been
   /// read.
   std::vector<SagaPtr> Take(const RowSet& busy, int64_t through_seq);

@@ -38,6 +38,9 @@ class WaitingSagas {
   /// Takes the changes of a table below this seq out of their sagas (rule E9).
   Voided Void(uint32_t relation, int64_t below_seq);
 
+  /// A saga has a change of this row, or it as its aggregate.
+  bool Holds(const RowId& key) const { return by_key_.contains(key); }
+
   int64_t changes() const { return changes_; }
   bool empty() const { return sagas_.empty(); }
 

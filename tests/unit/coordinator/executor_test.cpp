@@ -21,6 +21,29 @@ TEST(ExecutorTest, RunsJobsOneAfterTheOtherInTheOrderTheyWerePosted) {
   for (int i = 0; i < 100; ++i) EXPECT_EQ(ran[i], i);
 }
 
+TEST(ExecutorTest, RunsUrgentJobsBeforeTheOthersAndInTheMiddleOfOneThatLetsThem) {
+  std::vector<int> ran;
+  std::promise<void> posted;
+  std::promise<void> done;
+  Executor executor;
+  executor.Post([&] {
+    posted.get_future().wait();
+    executor.RunUrgent();
+    ran.push_back(1);
+    executor.PostUrgent([&] { ran.push_back(3); });
+  });
+  executor.Post([&] {
+    ran.push_back(4);
+    done.set_value();
+  });
+  executor.PostUrgent([&ran] { ran.push_back(0); });
+  executor.PostUrgent([&ran] { ran.push_back(0); });
+  posted.set_value();
+  done.get_future().wait();
+  // The urgent ones may have found the thread before the first job did.
+  EXPECT_EQ(ran, (std::vector{0, 0, 1, 3, 4}));
+}
+
 TEST(ExecutorTest, IsIdleOnlyWhileNothingRunsOrWaits) {
   std::promise<void> release;
   std::promise<void> finished;

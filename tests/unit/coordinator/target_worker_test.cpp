@@ -35,6 +35,14 @@ class FakeStore : public CacheStore {
     const std::lock_guard lock(mutex_);
     return looks_;
   }
+  void WaitForAnEvictionInTheNextWrite() {
+    const std::lock_guard lock(mutex_);
+    waits_for_eviction_ = true;
+  }
+  bool writing() const {
+    const std::lock_guard lock(mutex_);
+    return writing_;
+  }
   void TakeTableInParts(int parts) {
     const std::lock_guard lock(mutex_);
     parts_ = parts;
@@ -50,7 +58,16 @@ class FakeStore : public CacheStore {
   }
   Status Write(const Fence& /*fence*/, std::span<const RowWrite> /*rows*/,
                Deadline /*deadline*/) override {
-    return Rows();
+    {
+      const std::lock_guard lock(mutex_);
+      if (!waits_for_eviction_) return answers_.rows;
+      writing_ = true;
+    }
+    while (true) {
+      if (Status given_way = GiveWay(); !given_way.ok()) return given_way;
+      const std::lock_guard lock(mutex_);
+      if (!waits_for_eviction_) return answers_.rows;
+    }
   }
   Result<bool> Truncate(const Fence& /*fence*/, const Change& /*truncation*/,
                         Deadline /*deadline*/) override {
@@ -64,7 +81,9 @@ class FakeStore : public CacheStore {
   }
   Status Evict(const Fence& /*fence*/, std::span<const RowWrite> /*rows*/,
                Deadline /*deadline*/) override {
-    return Rows();
+    const std::lock_guard lock(mutex_);
+    if (answers_.rows.ok()) waits_for_eviction_ = false;
+    return answers_.rows;
   }
   std::chrono::microseconds FixedPart() const override { return std::chrono::hours(1); }
   Status Ping(Deadline /*deadline*/) override {
@@ -83,6 +102,8 @@ class FakeStore : public CacheStore {
   Answers answers_;
   int looks_ = 0;
   int parts_ = 0;
+  bool waits_for_eviction_ = false;
+  bool writing_ = false;  ///< It waits.
 };
 
 class TargetWorkerTest : public testing::Test {
@@ -108,6 +129,23 @@ class TargetWorkerTest : public testing::Test {
     ASSERT_TRUE(finished);
     EXPECT_EQ(finished->batch, batch);
     took_ = finished->took;
+  }
+
+  void EvictInTheMiddleOfAWrite() {
+    store_.WaitForAnEvictionInTheNextWrite();
+    const auto rows = std::make_shared<std::vector<RowWrite>>();
+    worker_.Perform(saga::Write{1, Store::kRedis, rows});
+    while (!store_.writing()) std::this_thread::yield();
+    worker_.Perform(saga::Evict{2, rows});
+  }
+
+  std::deque<saga::Event> TakeAnswers(size_t count) {
+    std::deque<saga::Event> answered;
+    while (answered.size() < count) {
+      for (saga::Event& event : mailbox_.Take(Deadline::After(std::chrono::seconds(10))))
+        answered.push_back(std::move(event));
+    }
+    return answered;
   }
 
   /// Looks at the idle store until one look is over: a second one has begun then.
@@ -175,6 +213,21 @@ TEST_F(TargetWorkerTest, ARefusalOfRowsIsNotTheStoresAndOfAPingIs) {
   store_.AnswerWith({.ping = Error(ErrorKind::kPermanent, "not a Redis")});
   Look();
   EXPECT_THAT(health_.NotReady(), ElementsAre(HasSubstr("not a Redis")));
+}
+
+TEST_F(TargetWorkerTest, AnEvictionIsMadeInTheMiddleOfACallThatTakesLong) {
+  EvictInTheMiddleOfAWrite();
+  const std::deque<saga::Event> answered = TakeAnswers(2);
+  EXPECT_TRUE(std::get<saga::EvictFinished>(answered[0]).status.ok());
+  EXPECT_TRUE(std::get<saga::WriteFinished>(answered[1]).status.ok());
+}
+
+TEST_F(TargetWorkerTest, AnEvictionThatTheStoreCannotMakeEndsTheCallInWhoseMiddleItIs) {
+  store_.AnswerWith({.rows = Error(ErrorKind::kTransient, "restarting")});
+  EvictInTheMiddleOfAWrite();
+  const std::deque<saga::Event> answered = TakeAnswers(2);
+  EXPECT_FALSE(std::get<saga::EvictFinished>(answered[0]).status.ok());
+  EXPECT_FALSE(std::get<saga::WriteFinished>(answered[1]).status.ok());
 }
 
 TEST_F(TargetWorkerTest, ATableIsTakenAwayInPartsBetweenWhichOtherJobsHaveTheirTurn) {

@@ -43,6 +43,19 @@ std::unique_ptr<RedisStore> StoreAt(const std::string& uri) {
   return *std::move(created);
 }
 
+/// Its change lets a pass over all keys look for some.
+RowWrite RowWithAPattern() {
+  auto mapping = std::make_shared<TableMapping>();
+  mapping->columns = {{.name = "id", .kind = ColumnKind::kInt}};
+  mapping->cache.emplace();
+  mapping->cache->invalidate = {"query:*{id}*"};
+  auto change = std::make_shared<Change>();
+  change->mapping = mapping;
+  change->row = {.relation = 1, .key = "[1]"};
+  change->after = R"({"id": 1})";
+  return {.seq = 1, .newest = change, .changes = {change}};
+}
+
 TEST(RedisStoreTest, RefusesAUriItCannotServeWithoutRepeatingIt) {
   for (const char* uri : {"", "localhost", "http://h", "redis://:hunter2@", "redis://h:hunter2",
                           "redis://h/hunter2", "redis+sentinel://u:hunter2@h"}) {
@@ -122,16 +135,7 @@ TEST(RedisStoreTest, GoesOnWithAScanPassThatItsDeadlineCutShort) {
       if (scans.size() >= 3) Answer(fd, "*2\r\n$1\r\n0\r\n*0\r\n");
     }
   });
-  auto mapping = std::make_shared<TableMapping>();
-  mapping->columns = {{.name = "id", .kind = ColumnKind::kInt}};
-  mapping->cache.emplace();
-  mapping->cache->invalidate = {"query:*{id}*"};
-  auto change = std::make_shared<Change>();
-  change->mapping = mapping;
-  change->row = {.relation = 1, .key = "[1]"};
-  change->after = R"({"id": 1})";
-  const RowWrite row{.seq = 1, .newest = change, .changes = {change}};
-
+  const RowWrite row = RowWithAPattern();
   auto store = StoreAt(slow.uri());
   // Long enough for the first page on a busy machine; the second never comes.
   const Status cut = store->Write({}, {&row, 1}, Deadline::After(milliseconds(2000)));
@@ -144,6 +148,27 @@ TEST(RedisStoreTest, GoesOnWithAScanPassThatItsDeadlineCutShort) {
   EXPECT_THAT(scans[1], HasSubstr("\r\n17\r\n"));
   EXPECT_THAT(scans[2], HasSubstr("\r\n17\r\n")) << "the page without an answer is asked for again";
   EXPECT_THAT(scans[3], HasSubstr("\r\n0\r\n")) << "a pass that ended starts anew";
+}
+
+TEST(RedisStoreTest, GivesWayToEvictionsBetweenThePagesOfAPass) {
+  int pages = 0;
+  FakeServer server([&pages](int fd) {
+    LoadScripts(fd);
+    char buffer[4096];
+    while (recv(fd, buffer, sizeof buffer, 0) > 0)
+      Answer(fd, ++pages % 5 == 0 ? "*2\r\n$1\r\n0\r\n*0\r\n" : "*2\r\n$2\r\n17\r\n*0\r\n");
+  });
+  const RowWrite row = RowWithAPattern();
+  auto store = StoreAt(server.uri());
+  int gave_way = 0;
+  store->GiveWayTo([&gave_way] { return ++gave_way, Status(); });
+  EXPECT_TRUE(store->Write({}, {&row, 1}, Deadline::After(milliseconds(60000))).ok());
+  EXPECT_EQ(gave_way, 5);
+  const StoreError failed{Store::kRedis, "evict", ErrorKind::kTransient, "OOM", "full", {}};
+  store->GiveWayTo([&] { return ++gave_way == 7 ? Status(failed) : Status(); });
+  const Status cut = store->Write({}, {&row, 1}, Deadline::After(milliseconds(60000)));
+  ASSERT_FALSE(cut.ok()) << "the server may be another one now";
+  EXPECT_EQ(cut.error().native_code, "OOM");
 }
 
 TEST(RedisStoreTest, ANewConnectionEndsTheOneThatWasGivenUpBeforeAnythingElse) {

@@ -116,6 +116,8 @@ TEST_F(EngineStepsTest, RetriesATransientFailureAfterABackoffThatGrows) {
   }
   Answer(TakeWrite(kNeo4j));
   EXPECT_TRUE(Has<StoreRecovered>());
+  AcceptAll();
+  WriteCheckpoint();
   EXPECT_EQ(engine_->next_tick(), std::nullopt);
 }
 

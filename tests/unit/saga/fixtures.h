@@ -98,6 +98,7 @@ class EngineTest : public testing::Test {
     EngineOptions options;
     options.targets = {kNeo4j, kQdrant, kRedis};
     options.backoff = {.initial_ms = 100, .max_ms = 1000};
+    options.peek_after = std::chrono::hours(1);  // engine_peeks_test.cpp has what is sooner.
     return options;
   }
 

@@ -108,6 +108,7 @@ Result<std::optional<Leadership>> Ledger::TryLead(Deadline deadline) {
   leadership.database = rows->Text(0, 5);
   epoch_ = leadership.epoch;
   next_.reset();
+  peeked_ = PeekCursor();
   reader_ = rows->IsNull(0, 3) ? BatchReader() : BatchReader(rows->Int(0, 2), rows->Int(0, 3));
   return std::optional<Leadership>(std::move(leadership));
 }
@@ -249,6 +250,36 @@ Result<Piece> Ledger::ReadAhead(PieceSize size, Deadline deadline) {
   return piece;
 }
 
+Result<Piece> Ledger::Peek(PieceSize size, const PeekPlace& place, Deadline deadline) {
+  static const std::string sql = "SELECT " + std::string(kChangeColumns) +
+                                 " FROM apex.peek($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+  if (!peeked_.span()) {
+    Result<Rows> found = session_.Query(
+        "peek",
+        "SELECT from_snapshot::text, from_ceiling::text, from_position::text, to_snapshot::text,"
+        " to_ceiling::text, to_position::text, now_snapshot::text, now_ceiling::text,"
+        " now_position::text FROM apex.peek_bounds($1, $2)",
+        {options_.pipeline, epoch()}, deadline);
+    if (!found.ok()) return found.error();
+    if (found->IsNull(0, 0)) return Piece{{}, 0, true, 0};
+    const auto bound = [&](int column) {
+      return Bound{found->Text(0, column), found->Text(0, column + 1), found->Text(0, column + 2)};
+    };
+    peeked_.Begin(place, bound(0), bound(3), bound(6));
+  }
+  const PeekCursor::Span& span = *peeked_.span();
+  Result<PieceChanges> read = ReadChanges(
+      sql,
+      {options_.pipeline, epoch(), span.from.snapshot, span.from.ceiling, span.from.position,
+       span.to.snapshot, span.to.ceiling, span.to.position, std::to_string(span.after_seq),
+       std::to_string(size.rows_max), std::to_string(size.bytes_max)},
+      deadline);
+  if (!read.ok()) return read.error();
+  const bool span_end = read->changes.empty() || read->batch_end;
+  const bool nothing_behind = peeked_.Passed(read->through_seq, span_end);
+  return Piece{std::move(read->changes), read->through_seq, nothing_behind, 0};
+}
+
 Status Ledger::Checkpoint(const CheckpointRequest& request, Deadline deadline) {
   Json superseded = Json::array();
   for (const RowVersion& each : request.superseded) {
@@ -269,6 +300,7 @@ Status Ledger::Checkpoint(const CheckpointRequest& request, Deadline deadline) {
   }
   Result<Rows> rows = session_.Query("checkpoint", sql.c_str(), parameters, deadline);
   if (!rows.ok()) return rows.error();
+  if (request.close) peeked_.BatchClosed();
   if (request.open_next) {
     reader_ = std::move(next_->reader);
     next_.reset();

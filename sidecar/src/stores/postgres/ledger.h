@@ -22,6 +22,7 @@
 #include "core/result.h"
 #include "stores/postgres/batch_reader.h"
 #include "stores/postgres/changes.h"
+#include "stores/postgres/peek_cursor.h"
 #include "stores/postgres/session.h"
 
 namespace apex::postgres {
@@ -62,6 +63,9 @@ class Ledger {
   /// The first piece of the batch behind the open one, when at least `size.rows_max` events wait
   /// there; else an empty one. None of it may be written before a Checkpoint with open_next.
   Result<Piece> ReadAhead(PieceSize size, Deadline deadline);
+  /// Changes that no call of Read has returned yet, from where the last call of Peek ended; those
+  /// of tables without a cache are among them. `batch_end`: no more is committed. Records nothing.
+  Result<Piece> Peek(PieceSize size, const PeekPlace& place, Deadline deadline);
   /// Idempotent, unless it opens a batch. Closing needs a piece with batch_end and all of the batch
   /// settled.
   Status Checkpoint(const CheckpointRequest& request, Deadline deadline);
@@ -106,6 +110,7 @@ class Ledger {
   Mappings mappings_;
   BatchReader reader_;
   std::optional<NextBatch> next_;
+  PeekCursor peeked_;
 };
 
 }  // namespace apex::postgres

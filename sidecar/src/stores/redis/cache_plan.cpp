@@ -237,6 +237,13 @@ void CachePlan::AddInvalidations(const Image& image, Invalidations& invalidation
   }
 }
 
+void CachePlan::AddKeys(const Image& image, std::vector<std::string>& keys) const {
+  for (const KeyTemplate& key : invalidate_) {
+    if (key.is_pattern()) continue;
+    if (auto rendered = key.Render(key_prefix_, image)) keys.push_back(*std::move(rendered));
+  }
+}
+
 void CachePlan::AddTags(const Image& image, std::vector<std::string>& tags) const {
   for (const KeyTemplate& tag : tags_) {
     if (auto rendered = tag.Render("", image)) tags.push_back(*std::move(rendered));

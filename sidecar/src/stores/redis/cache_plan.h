@@ -81,6 +81,8 @@ class CachePlan {
   /// Where all entries are. The mapping writes entries.
   std::string EntryPattern() const { return entry_->Pattern(key_prefix_, *mapping_); }
   TableKeys KeysOfTable() const;
+  /// The keys among the invalidations, without a pass over all keys.
+  void AddKeys(const Image& image, std::vector<std::string>& keys) const;
   void AddInvalidations(const Image& image, Invalidations& invalidations) const;
   void AddTags(const Image& image, std::vector<std::string>& tags) const;
   bool has_tags() const { return !tags_.empty(); }

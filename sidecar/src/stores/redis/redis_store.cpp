@@ -149,7 +149,7 @@ Status RedisStore::Examine(std::span<const MappingPtr> mappings, Deadline deadli
 
 Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Deadline deadline) {
   client_->Claim(fence);
-  std::vector<std::string> entries;
+  std::vector<std::string> keys;
   std::vector<std::string> tags;
   for (const RowWrite& row : rows) {
     if (row.newest->op == Operation::kTruncate) {
@@ -158,7 +158,7 @@ Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Dea
     if (row.newest->op == Operation::kInvalidate) {
       Work work;
       if (Status gathered = GatherManual(row, work); !gathered.ok()) return gathered;
-      std::ranges::move(work.invalidations.keys, std::back_inserter(entries));
+      std::ranges::move(work.invalidations.keys, std::back_inserter(keys));
       std::ranges::move(work.invalidations.tags, std::back_inserter(tags));
       continue;
     }
@@ -166,15 +166,16 @@ Status RedisStore::Evict(const Fence& fence, std::span<const RowWrite> rows, Dea
         ForEachImage(row, image_, [&](const MappingPtr& mapping, const Image& image) -> Status {
           Result<const CachePlan*> plan = PlanOf(mapping);
           if (!plan.ok()) return plan.error();
-          if (auto entry = (*plan)->Entry(image)) entries.push_back(*std::move(entry));
+          if (auto entry = (*plan)->Entry(image)) keys.push_back(*std::move(entry));
+          (*plan)->AddKeys(image, keys);
           (*plan)->AddTags(image, tags);
           return {};
         });
     if (!gathered.ok()) return gathered;
   }
-  if (!entries.empty()) {
+  if (!keys.empty()) {
     Commands commands;
-    AppendInvalidations(entries, client_->has_slots(), commands);
+    AppendInvalidations(keys, client_->has_slots(), commands);
     if (auto replies = client_->Run("evict", commands, deadline); !replies.ok())
       return replies.error();
   }
@@ -384,6 +385,8 @@ Status RedisStore::InvalidateTags(std::string_view operation, std::vector<std::s
       if ((*replies)[i].integer >= kKeysPerTagCall) unfinished.push_back(std::move(tags[i]));
     }
     tags = std::move(unfinished);
+    if (tags.empty()) break;
+    if (Status given_way = GiveWay(); !given_way.ok()) return given_way;
   }
   return {};
 }
@@ -403,6 +406,7 @@ Status RedisStore::UnlinkMatches(std::string_view operation,
     return error;
   };
   while (!at.pass.over || !at.found.empty()) {
+    if (Status given_way = GiveWay(); !given_way.ok()) return given_way;
     if (!at.pass.over && at.found.size() < kFoundMax) {
       auto keys = client_->Scan(operation, set, at.pass, deadline);
       if (!keys.ok()) return stop(keys.error());

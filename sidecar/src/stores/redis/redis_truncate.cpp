@@ -83,6 +83,7 @@ Result<bool> RedisStore::PassOver(std::string_view operation, const TableKeys& t
       return refused.error();
   }
   for (int page = 0; page < pages_max; ++page) {
+    if (Status given_way = GiveWay(); !given_way.ok()) return given_way.error();
     const ScanPass reached = pass;
     const auto found = client_->Scan(operation, set, pass, deadline);
     Status removed = found.ok() ? RemoveKeys(operation, table, truncation.seq, *found, deadline)
