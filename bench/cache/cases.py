@@ -115,6 +115,28 @@ def invalidation(world: World, size: Size) -> Iterator[Line]:
     )
 
 
+def _pass(world: World) -> None:
+    world.session.execute("SELECT apex.invalidate_query_cache('query:*' || n || '-*') FROM generate_series(0, %s) n", [_PATTERNS - 1])
+    world.drain()
+
+
+def _changed_during_a_pass(world: World) -> float:
+    """How many milliseconds after its commit an entry is gone while a pass is under way."""
+    world.client.set("doc:1", "old")
+    world.client.config_resetstat()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool, psycopg.connect(world.postgres.dsn, autocommit=True) as writer:
+        over = pool.submit(_pass, world)
+        while "cmdstat_scan" not in world.client.info("commandstats"):
+            pass
+        began = time.perf_counter()
+        writer.execute("UPDATE documents SET title = title || '.' WHERE id = 1")
+        while world.client.exists("doc:1"):
+            time.sleep(0.001)
+        gone = time.perf_counter()
+        over.result()
+    return (gone - began) * 1000
+
+
 def patterns(world: World, size: Size) -> Iterator[Line]:
     world.fill(size.keys)
     stale = {f"query:about {number}-": "x" for number in range(_PATTERNS)}
@@ -130,13 +152,7 @@ def patterns(world: World, size: Size) -> Iterator[Line]:
         world.client.mset(stale)
         world.client.config_resetstat()
 
-        def invalidate() -> None:
-            world.session.execute(
-                "SELECT apex.invalidate_query_cache('query:*' || n || '-*') FROM generate_series(0, %s) n", [_PATTERNS - 1]
-            )
-            world.drain()
-
-        taken, (_, tail, _) = world.load_during(invalidate, *others)
+        taken, (_, tail, _) = world.load_during(lambda: _pass(world), *others)
         tails["here"].append(tail)
         if world.client.exists(*stale):
             raise RuntimeError("a key that matches was left")
@@ -162,6 +178,15 @@ def patterns(world: World, size: Size) -> Iterator[Line]:
         f"{meanwhile:.2f} ms",
         f"{meanwhile / quiet:.2f}×",
         meanwhile <= 2 * quiet,
+    )
+    changed = statistics.median(_changed_during_a_pass(world) for _ in range(size.rounds))
+    yield Line(
+        "an entry that changes at its beginning is gone",
+        f"the pass: {medians['here']:.0f} ms",
+        "",
+        f"{changed:.0f} ms after the commit",
+        "",
+        None,
     )
 
 
