@@ -1,6 +1,7 @@
 """The rows of the table, each a case that BENCH_CASES can name."""
 
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -16,6 +17,7 @@ import latency
 from common.measure import peak_mib, seconds
 from common.table import Line
 from debezium import STREAM
+from stores.sidecar import apex_program
 from world import Pipeline, World
 
 
@@ -283,6 +285,29 @@ def backlog(world: World, size: Size) -> Iterator[Line]:
     )
 
 
+def verify(world: World, size: Size) -> Iterator[Line]:
+    with world.pipeline("documents", world.stores()) as pipeline:
+        written = seconds(lambda: (_write_in_parts(pipeline, size.rows), pipeline.drain(3600)))
+        command = [str(apex_program()), "verify", "--table", "documents"]
+        took, peaks = [], []
+        for _ in range(size.rounds):
+            started = time.perf_counter()
+            process = subprocess.Popen(command, env={**os.environ, **pipeline.sidecar.variables}, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            if status:
+                raise RuntimeError("the stores differ from PostgreSQL")
+            took.append(time.perf_counter() - started)
+            peaks.append(usage.ru_maxrss / 1024)
+    yield Line(
+        f"verify of {size.rows:,} equal rows in all stores",
+        f"to write them: {written:.0f} s",
+        "",
+        f"{statistics.median(took):.1f} s; {max(peaks):.0f} MiB resident",
+        "",
+        None,
+    )
+
+
 CASES: dict[str, Callable[[World, Size], Iterator[Line]]] = {
     "sink": sink,
     "redis": redis,
@@ -291,4 +316,5 @@ CASES: dict[str, Callable[[World, Size], Iterator[Line]]] = {
     "stores": stores,
     "graph": graph,
     "backlog": backlog,
+    "verify": verify,
 }
