@@ -371,6 +371,31 @@ def test_what_changes_during_an_outage_is_not_read_stale(gated: Gated, store: st
     assert [json.loads(world.redis.get(f"paper:{id}"))["title"] for id in (1, 2, 3)] == ["new"] * 3
 
 
+def test_a_backlog_behind_an_outage_loses_its_entries_and_gets_them_all_back(gated: Gated) -> None:
+    world = gated.world
+    world.pg.execute("""
+        CREATE TABLE papers (id bigint PRIMARY KEY, title text);
+        SELECT apex.attach('papers', graph => apex.graph('Paper', properties => ARRAY['title']),
+          cache => apex.cache(entity => 'paper', mode => 'write', entry => 'paper:{id}'));
+    """)
+    gated.hold("neo4j")
+    # More than the sidecar reads while nothing is settled.
+    world.sql("INSERT INTO papers SELECT i, 'title ' || i FROM generate_series(1, 60000) i")
+    gated.wait_held("neo4j")
+    world.redis.set("paper:25000", "of an application")
+    wait_until(lambda: not world.redis.exists("paper:25000"), message="the entry outlived the change")
+    # The outage ends in the middle of what is looked at, and there is another when some of that has been written.
+    gated.open()
+    wait_until(lambda: world.redis.exists("paper:40000"))
+    gated.hold("neo4j")
+    world.redis.set("paper:60001", "of an application")
+    world.sql("INSERT INTO papers VALUES (60001, 'the last')")
+    wait_until(lambda: not world.redis.exists("paper:60001"), message="the entry outlived the change")
+    gated.open()
+    world.wait_synced()
+    assert sum(1 for _ in world.redis.scan_iter("paper:*", count=10000)) == 60001
+
+
 def test_connections_are_bounded_and_released(documents: World) -> None:
     with concurrent.futures.ThreadPoolExecutor(50) as pool:
         list(pool.map(lambda number: document(documents, number % 5 + 1), range(200)))

@@ -58,6 +58,21 @@ TEST_F(PeekCursorTest, LooksAtTheRestOfTheOpenBatchBeforeWhatIsBehindIt) {
   EXPECT_TRUE(cursor_.Passed(0, true));
 }
 
+TEST_F(PeekCursorTest, PassesOverWhatWasReadInTheMeantime) {
+  Begin(kInTheBatch, 3);
+  EXPECT_FALSE(cursor_.Passed(80, false));
+  cursor_.CatchUp({.read_through_seq = 75, .batch_read = false});
+  ExpectSpan(1, 2, 80);
+  cursor_.CatchUp({.read_through_seq = 95, .batch_read = false});
+  ExpectSpan(1, 2, 95);
+  cursor_.CatchUp({.read_through_seq = 99, .batch_read = true});
+  EXPECT_FALSE(cursor_.span());
+  Begin({.read_through_seq = 99, .batch_read = true}, 3);
+  ExpectSpan(2, 3);
+  cursor_.CatchUp({.read_through_seq = 99, .batch_read = true});
+  ExpectSpan(2, 3);
+}
+
 TEST_F(PeekCursorTest, LeavesOutOfTheNextBatchWhatItHasSeen) {
   Begin(kBatchRead, 3);
   cursor_.Passed(0, true);

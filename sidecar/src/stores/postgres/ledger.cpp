@@ -253,6 +253,7 @@ Result<Piece> Ledger::ReadAhead(PieceSize size, Deadline deadline) {
 Result<Piece> Ledger::Peek(PieceSize size, const PeekPlace& place, Deadline deadline) {
   static const std::string sql = "SELECT " + std::string(kChangeColumns) +
                                  " FROM apex.peek($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+  peeked_.CatchUp(place);
   if (!peeked_.span()) {
     Result<Rows> found = session_.Query(
         "peek",

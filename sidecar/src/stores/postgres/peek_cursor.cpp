@@ -1,8 +1,15 @@
 #include "stores/postgres/peek_cursor.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace apex::postgres {
+
+void PeekCursor::CatchUp(const PeekPlace& place) {
+  if (!span_ || batch_is_seen_) return;
+  span_->after_seq = std::max(span_->after_seq, place.read_through_seq);
+  if (place.batch_read) span_.reset();
+}
 
 void PeekCursor::Begin(const PeekPlace& place, Bound from, Bound to, Bound now) {
   if (batch_is_seen_) {

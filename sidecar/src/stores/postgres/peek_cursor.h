@@ -31,6 +31,8 @@ class PeekCursor {
 
   /// What is being looked at.
   const std::optional<Span>& span() const { return span_; }
+  /// What was read since is not looked at: its entry may have been written.
+  void CatchUp(const PeekPlace& place);
   /// What comes next: the rest of the open batch, which reaches from `from` to `to`, before what is
   /// committed behind it.
   void Begin(const PeekPlace& place, Bound from, Bound to, Bound now);
