@@ -43,8 +43,8 @@ struct EngineOptions {
   /// The same in bytes of images, so that large rows do not take more memory than small ones.
   int64_t pending_bytes_max = 64 << 20;
   int64_t piece_bytes_max = 16 << 20;  ///< A piece ends with the row that passes this.
-  /// While nothing can be read for this long, cache entries of what is committed meanwhile go all
-  /// the same.
+  /// While nothing can be read and nothing arrives in the cache for this long, entries of what is
+  /// committed meanwhile go all the same.
   Time peek_after{250};
   Time peek_interval{100};
   bool one_batch_per_row = true;  ///< Rule E1; the simulator leaves it out to see itself notice.
@@ -230,7 +230,7 @@ class Engine {
   bool reading_ = false;
   std::optional<Piece> ahead_;   ///< Of the batch behind the open one; no successor knows of it.
   bool ahead_asked_ = false;     ///< Since a batch of rows was last settled.
-  std::optional<Time> peek_at_;  ///< Set: nothing can be read.
+  std::optional<Time> peek_at_;  ///< When to look; not set: it can be read.
   std::unordered_map<RowId, int64_t, RowIdHash>
       overtaken_;  ///< Rows and tables that have unsettled changes and, peeked at, one of this seq.
   bool window_read_ =

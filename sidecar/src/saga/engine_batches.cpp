@@ -243,6 +243,9 @@ void Engine::GiveUp(const BatchPtr& batch, Store store) {
 void Engine::Settle(const BatchPtr& batch) {
   batches_.erase(batch->id);
   ahead_asked_ = false;
+  // What is behind it will soon be read.
+  if (peek_at_ && batch->step(Store::kRedis).state == StepState::kDone)
+    peek_at_ = now_ + options_.peek_after;
   EvictOvertaken(*batch);
   for (const Group& group : batch->groups) {
     if (batch->truncates) SettleTruncation(group.rows.front());

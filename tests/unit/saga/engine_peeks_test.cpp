@@ -91,6 +91,24 @@ TEST_F(EnginePeeksTest, LooksBehindThePiecesThatFillTheMemoryItMayTake) {
   EXPECT_FALSE(All<Peek>()[0].place.batch_read);
 }
 
+TEST_F(EnginePeeksTest, DoesNotLookWhileRowsArriveInTheCache) {
+  EngineOptions options = Options();
+  options.batch_rows_max = 1;
+  StartFresh(options);
+  DeliverWritten({{1, 10, "a"}, {2, 11, "b"}, {3, 12, "c"}}, true);
+  for (int i = 0; i < 2; ++i) {
+    Pass(Options().peek_after - Time{1});
+    EXPECT_FALSE(Has<Peek>());
+    AnswerEvictions();
+    Answer(TakeWrite(kNeo4j));
+    Answer(TakeWrite(kQdrant));
+    Answer(TakeWrite(kRedis));
+    WriteCheckpoint();
+  }
+  Pass(Options().peek_after);
+  EXPECT_TRUE(Has<Peek>()) << "the third one does not";
+}
+
 TEST_F(EnginePeeksTest, NeitherReadsNorClosesTheBatchMeanwhile) {
   HoldUp();
   Pass(Options().peek_after);
