@@ -121,7 +121,7 @@ Deadline::Clock::time_point Dispatcher::DoChores() {
       }
     });
   }
-  const auto next_step = backfiller_.Advance(now, engine_.unsettled_changes());
+  const auto next_step = backfiller_.Advance(now, {engine_.unsettled_changes(), engine_.batches()});
   return std::min({next_ping_, next_rotation_, next_step});
 }
 

@@ -64,6 +64,8 @@ class Engine {
   bool drained() const;
   int64_t active_sagas() const { return active_sagas_; }
   int64_t unsettled_changes() const { return progress_.unsettled(); }
+  /// How many batches have been opened: each begins with everything committed before it.
+  int64_t batches() const { return progress_.batches(); }
   std::optional<int64_t> oldest_captured_at_us() const { return progress_.oldest_captured_at_us(); }
 
  private:

@@ -14,6 +14,7 @@ void Progress::PieceRead(const Piece& piece) {
   }
   if (piece.nothing_pending()) return;
   if (!open_) {
+    ++batches_;
     through_ = 0;
     // Nothing below the batch's first change waits to be settled, so there is nothing to record
     // yet.

@@ -29,6 +29,8 @@ class Progress {
   /// Every change of the open batch up to here has been read.
   int64_t read_through_seq() const { return through_; }
   int64_t unsettled() const { return unsettled_; }
+  /// How many batches have been opened.
+  int64_t batches() const { return batches_; }
   /// Changes that a successor would read again: the unsettled ones and every one read after the
   /// oldest of them.
   int64_t window() const { return static_cast<int64_t>(window_.size()); }
@@ -46,6 +48,7 @@ class Progress {
 
   std::deque<Entry> window_;  ///< By seq; the first one is not settled.
   int64_t unsettled_ = 0;
+  int64_t batches_ = 0;
   int64_t through_ = 0;
   int64_t recorded_ = 0;
   bool open_ = false;

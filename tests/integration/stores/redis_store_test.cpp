@@ -406,17 +406,18 @@ TEST_F(RedisStoreTest, ARenamedEntryMovesAndSparesTheRowThatTookItsName) {
   EXPECT_EQ(json::parse(Get("title:y"))["id"], "b");
 }
 
-TEST_F(RedisStoreTest, EvictRemovesTheRowsOwnEntriesAndNothingElse) {
+TEST_F(RedisStoreTest, EvictRemovesEntriesAndKeysAndLeavesWhatAPatternFinds) {
   for (const CacheMode mode : {CacheMode::kWrite, CacheMode::kInvalidate}) {
     auto mapping = NewMapping(mode);
     mapping->cache->entry = "title:{title}";
     mapping->cache->invalidate = {"query:*{id}*", "chunks:{id}"};
-    for (const char* key : {"title:before", "title:after", "title:other", "query:a", "chunks:a"})
+    for (const char* key :
+         {"title:before", "title:after", "title:other", "query:a", "chunks:a", "chunks:b"})
       Set(key);
     const RowWrite row = Upsert(mapping, 1, "a", "after");
     const Status evicted = store_->Evict(fence_, {&row, 1}, Soon());
     EXPECT_TRUE(evicted.ok());
-    EXPECT_THAT(Names(), UnorderedElementsAre("title:other", "query:a", "chunks:a"));
+    EXPECT_THAT(Names(), UnorderedElementsAre("title:other", "query:a", "chunks:b"));
   }
 }
 

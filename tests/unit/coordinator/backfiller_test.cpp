@@ -36,15 +36,15 @@ class BackfillerTest : public testing::Test {
   }
 
   /// Advances and waits for the end of the step that this starts.
-  void StepAt(milliseconds at, int64_t unsettled = 0) {
+  void StepAt(milliseconds at, const Backfiller::Progress& progress = {}) {
     const int before = steps_;
-    EXPECT_GT(backfiller_.Advance(start_ + at, unsettled), start_ + at);
+    EXPECT_GT(backfiller_.Advance(start_ + at, progress), start_ + at);
     ASSERT_TRUE(done_.try_acquire_for(std::chrono::seconds(20)));
     EXPECT_EQ(steps_, before + 1);
   }
-  void NoStepAt(milliseconds at, int64_t unsettled = 0) {
+  void NoStepAt(milliseconds at, const Backfiller::Progress& progress = {}) {
     const int before = steps_;
-    EXPECT_GT(backfiller_.Advance(start_ + at, unsettled), start_ + at);
+    EXPECT_GT(backfiller_.Advance(start_ + at, progress), start_ + at);
     EXPECT_FALSE(done_.try_acquire());
     EXPECT_EQ(steps_, before);
   }
@@ -84,8 +84,16 @@ TEST_F(BackfillerTest, KeepsTheRateThatTheLedgerAsksFor) {
 
 TEST_F(BackfillerTest, WaitsWhileTheStoresAreBehind) {
   AnswerSent(500, milliseconds(0));
-  NoStepAt(milliseconds(0), kBackfillUnsettledMax + 1);
-  StepAt(milliseconds(1), kBackfillUnsettledMax);
+  NoStepAt(milliseconds(0), {kBackfillUnsettledMax + 1, 0});
+  StepAt(milliseconds(1), {kBackfillUnsettledMax, 0});
+}
+
+TEST_F(BackfillerTest, WaitsForTheNextBatchWithWhatItHasSentBehindTheOpenOne) {
+  for (int i = 0; i < 3; ++i) AnswerSent(kBackfillUnsettledMax / 2, milliseconds(0));
+  StepAt(milliseconds(0), {1, 1});
+  StepAt(milliseconds(1), {1, 1});
+  NoStepAt(milliseconds(2), {1, 1});
+  StepAt(milliseconds(3), {kBackfillUnsettledMax, 2});
 }
 
 TEST_F(BackfillerTest, RestsAfterAFailure) {
