@@ -275,6 +275,17 @@ TEST(EncodeTest, JsonNestedDeeperThanQdrantDecodesIsUnencodable) {
   ExpectUnencodable(EncodeOne(ColumnKind::kJsonb, nested(kNestingMax + 2)), "v", "nested deeper");
   ExpectUnencodable(EncodeOne(ColumnKind::kJsonb, nested(900)), "v", "nested deeper");
   EXPECT_FALSE(EncodeOne(ColumnKind::kJsonb, nested(100000)).ok());
+  // The dimensions of an array are levels, too.
+  EXPECT_TRUE(EncodeOne(ColumnKind::kJsonb, nested(kNestingMax), /*is_array=*/true).ok());
+  for (const ColumnKind kind : {ColumnKind::kJsonb, ColumnKind::kInt}) {
+    ExpectUnencodable(EncodeOne(kind, nested(kNestingMax + 2), /*is_array=*/true), "v",
+                      "nested deeper");
+  }
+  const std::string objects = R"([[{"a": )" + nested(kNestingMax - 1) + "}]]";
+  ExpectUnencodable(EncodeOne(ColumnKind::kJsonb, objects, /*is_array=*/true), "v",
+                    "nested deeper");
+  const std::string text = R"([[")" + nested(kNestingMax) + R"("]])";
+  ExpectUnencodable(EncodeOne(ColumnKind::kJson, text, /*is_array=*/true), "v", "nested deeper");
 }
 
 TEST(EncodeTest, CaptureErrorIsUnencodableUnlessTheRowIsGone) {
