@@ -4,7 +4,9 @@
 
 #include <array>
 #include <atomic>
+#include <future>
 #include <string_view>
+#include <system_error>
 
 #include "core/uri.h"
 
@@ -31,6 +33,16 @@ std::string Head(const Response& response) {
   return head + "\r\nConnection: close\r\n\r\n";
 }
 
+/// The library's threads have a stack of 100 KB, which a connection to a store, with names to
+/// resolve and TLS, uses up.
+Response OnAStackOfItsOwn(Router& router, const Request& request) {
+  try {
+    return std::async(std::launch::async, [&] { return router.Handle(request); }).get();
+  } catch (const std::system_error&) {
+    return {503, "application/json", "{\"error\":\"no thread could be started\"}\n", {}};
+  }
+}
+
 struct ContextDeleter {
   void operator()(mg_context* context) const { mg_stop(context); }
 };
@@ -55,12 +67,12 @@ struct HttpServer::Impl {
       return value != nullptr ? value : "";
     };
     const std::string_view uri = info.request_uri;
-    Response response = static_cast<Impl*>(data)->router.Handle(
-        {.method = info.request_method,
-         .path = info.local_uri,
-         .raw_path = std::string(uri.substr(0, uri.find('?'))),
-         .authorization = header("Authorization"),
-         .if_none_match = header("If-None-Match")});
+    const Response response = OnAStackOfItsOwn(
+        static_cast<Impl*>(data)->router, {.method = info.request_method,
+                                           .path = info.local_uri,
+                                           .raw_path = std::string(uri.substr(0, uri.find('?'))),
+                                           .authorization = header("Authorization"),
+                                           .if_none_match = header("If-None-Match")});
     const std::string head = Head(response);
     mg_write(connection, head.data(), head.size());
     if (std::string_view(info.request_method) != "HEAD")

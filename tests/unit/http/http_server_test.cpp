@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <array>
 #include <thread>
 
 namespace apex::http {
@@ -70,6 +71,19 @@ TEST(HttpServerTest, ServesOnAFreePortThatItTells) {
   EXPECT_THAT(answer, StartsWith("HTTP/1.1 200 OK\r\n"));
   EXPECT_THAT(answer, HasSubstr("Content-Length: 14\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\napex_leader 1\n"));
+}
+
+TEST(HttpServerTest, LeavesAnEndpointTheStackThatAThreadHas) {
+  Endpoints deep = Answers();
+  deep.metrics = [] {
+    std::array<volatile char, 1 << 20> stack;
+    for (size_t i = 0; i < stack.size(); i += 4096) stack[i] = 'x';
+    return std::string(1, stack[0]);
+  };
+  auto started = HttpServer::Start("127.0.0.1:0", "t", std::move(deep));
+  const auto* server = std::get_if<std::unique_ptr<HttpServer>>(&started);
+  ASSERT_TRUE(server);
+  EXPECT_THAT(Exchange((*server)->port(), Request("GET /metrics")), EndsWith("\r\n\r\nx"));
 }
 
 TEST(HttpServerTest, PassesStatusHeadersAndAuthorizationThrough) {
