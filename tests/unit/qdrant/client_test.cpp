@@ -92,6 +92,7 @@ TEST(ClientTest, RequestsOverlapAndStayWithinTheBound) {
     return Complete(request, response);
   });
   EXPECT_TRUE(Send(server, 20).ok());
+  const std::lock_guard lock(mutex);
   EXPECT_EQ(most, kRequestsInFlightMax);
 }
 
