@@ -322,17 +322,22 @@ def test_without_postgresql_hits_are_served_and_misses_are_503(gated: Gated) -> 
     wait_until(lambda: document(world, 2).status == 200)
 
 
-@pytest.mark.parametrize("store", ["neo4j", "qdrant"])
-def test_an_outage_of_a_store_leaves_no_stale_entry(gated: Gated, store: str) -> None:
-    world = gated.world
+def add_papers(world: World) -> None:
+    """Three rows in every store, each with an entry that the sidecar writes."""
     world.pg.execute("""
         CREATE TABLE papers (id bigint PRIMARY KEY, title text, embedding real[]);
         SELECT apex.attach('papers', graph => apex.graph('Paper', properties => ARRAY['title']),
           vector => apex.vector('papers', 'embedding', dimensions => 2, payload => ARRAY['title']),
           cache => apex.cache(entity => 'paper', mode => 'write', entry => 'paper:{id}', invalidate => ARRAY['query:*{id}*']));
-        INSERT INTO papers VALUES (1, 'old', '{1,2}');
+        INSERT INTO papers SELECT i, 'old', '{1,2}' FROM generate_series(1, 3) i;
     """)
     world.wait_synced()
+
+
+@pytest.mark.parametrize("store", ["neo4j", "qdrant"])
+def test_an_outage_of_a_store_leaves_no_stale_entry(gated: Gated, store: str) -> None:
+    world = gated.world
+    add_papers(world)
     assert json.loads(world.redis.get("paper:1"))["title"] == "old"
     gated.hold(store)
     world.sql("UPDATE papers SET title = 'new' WHERE id = 1")
@@ -349,14 +354,7 @@ def test_an_outage_of_a_store_leaves_no_stale_entry(gated: Gated, store: str) ->
 @pytest.mark.parametrize("store", ["neo4j", "qdrant"])
 def test_what_changes_during_an_outage_is_not_read_stale(gated: Gated, store: str) -> None:
     world = gated.world
-    world.pg.execute("""
-        CREATE TABLE papers (id bigint PRIMARY KEY, title text, embedding real[]);
-        SELECT apex.attach('papers', graph => apex.graph('Paper', properties => ARRAY['title']),
-          vector => apex.vector('papers', 'embedding', dimensions => 2, payload => ARRAY['title']),
-          cache => apex.cache(entity => 'paper', mode => 'write', entry => 'paper:{id}'));
-        INSERT INTO papers SELECT i, 'old', '{1,2}' FROM generate_series(1, 3) i;
-    """)
-    world.wait_synced()
+    add_papers(world)
     gated.hold(store)
     world.sql("UPDATE papers SET title = 'new' WHERE id = 1")
     gated.wait_held(store)
