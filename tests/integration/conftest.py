@@ -61,7 +61,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]):  
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test that waits for something that never comes must not hold up the others."""
+    """A test that waits for something that never comes must not hold up the others; one whose thread has died has failed."""
     for item in items:
+        item.add_marker(pytest.mark.filterwarnings("error::pytest.PytestUnhandledThreadExceptionWarning"))
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(300))

@@ -84,7 +84,7 @@ def test_what_is_written_meanwhile_wins_over_what_was_there(world: World) -> Non
                 if key % 10 == 0:
                     session.execute("INSERT INTO notes VALUES (%s, 'again', 1, '{1,0,0,0}') ON CONFLICT DO NOTHING", [row])
                 if key % 7 == 0:
-                    session.execute("UPDATE notes SET id = id + 100000 WHERE id = %s", [row])
+                    session.execute("UPDATE notes SET id = %s WHERE id = %s", [ROWS * 10 + key, row])
 
     writers = [threading.Thread(target=write, args=[first]) for first in range(3)]
     for writer in writers:
