@@ -66,10 +66,7 @@ class Server:
         self.port = 0
         # Of the last process that this object started, once `running` has seen its end; negative for a signal.
         self.exit_code: int | None = None
-        if self._record.exists():
-            known = json.loads(self._record.read_text())
-            self.pid, self._born, self.port = known["pid"], known["born"], known["port"]
-            self._log_start = known["log_start"]
+        self._recall()
 
     # What a subclass says.
 
@@ -136,6 +133,8 @@ class Server:
 
     def stop(self) -> None:
         """Asks the server to end and waits; one that does not end in time is killed."""
+        if not self.running:
+            self._recall()  # another program may have started it again
         if self.running:
             self.ask_to_stop()
             if not wait_until(lambda: not self.running, self.stop_seconds):
@@ -191,6 +190,13 @@ class Server:
         for child in _children(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)
+
+    def _recall(self) -> None:
+        if self._record.exists():
+            known = json.loads(self._record.read_text())
+            self._popen = None
+            self.pid, self._born, self.port = known["pid"], known["born"], known["port"]
+            self._log_start = known["log_start"]
 
     def _remember(self) -> None:
         draft = self._record.with_suffix(".new")
